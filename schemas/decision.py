@@ -1,0 +1,131 @@
+"""The decision: which model handles a job, under which budgets and policy, and why."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from schemas.codes import RiskTier
+
+Usd = Annotated[Decimal, PlainSerializer(lambda value: format(value, "f"), return_type=str)]
+"""US dollars, a decimal string in JSON."""
+
+
+class Part(BaseModel):
+    """A part of the decision; unknown fields of a newer release are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Route(Part):
+    """A model at a provider, in a region."""
+
+    provider: str
+    model: str
+    version: str
+    region: str
+    tier: Literal["standard", "batch"]
+    alias: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The route in one word: ``provider/model@region``."""
+        return f"{self.provider}/{self.model}@{self.region}"
+
+
+class Fallback(Part):
+    """The next best route, and the failure classes or groups on which it is taken."""
+
+    route: Route
+    when: list[str]
+
+
+class Budgets(Part):
+    """The contract of one job: what all attempts together may use."""
+
+    max_input_tokens: int
+    max_output_tokens: int
+    max_tool_calls: int
+    max_attempts: int
+    deadline_ms: Annotated[int, Field(description="milliseconds from the time received")]
+    max_cost_usd: Usd
+
+
+class AppliedPolicy(Part):
+    """What the joined rules ask for."""
+
+    bundle: str
+    risk_tier: RiskTier
+    safety_mode: Literal["standard", "strict"]
+    tools_allowed: list[str]
+    requires_approval_for: list[str]
+    require_citations: bool
+    human_review: bool
+    retention: Literal["zero", "any"]
+
+
+class Escalation(Part):
+    """The stronger model that an uncertain answer goes to, at most ``max`` times."""
+
+    on: list[str]
+    to: Route
+    max: int = 1
+
+
+class Reason(Part):
+    """Why something is as it is: a stable code, the rule that said so, and words for people."""
+
+    code: str
+    rule: str | None = None
+    text: str
+
+
+class RuledOut(Part):
+    """A route that could not be taken, and the first rule that ruled it out."""
+
+    route: str
+    rule: str
+    text: str
+
+
+class Estimate(Part):
+    """What the first attempt is expected to use, and the most that one attempt can cost."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Usd
+    worst_case_usd: Usd
+
+
+class Inputs(Part):
+    """Content hashes and versions of all that the decision was made from, so that it can be made again."""
+
+    catalog: str
+    aliases: str
+    health: str
+    budgets: str
+
+
+class Decision(Part):
+    """A route with its budgets, policy, fallbacks, reasons and the routes ruled out."""
+
+    route: Route
+    budgets: Budgets
+    policy: AppliedPolicy
+    fallbacks: list[Fallback]
+    escalation: Escalation | None = None
+    reasons: list[Reason]
+    ruled_out: list[RuledOut]
+    estimate: Estimate
+    inputs: Inputs
+
+
+class NoRoute(Part):
+    """Nothing is eligible: the same explanation, without a route."""
+
+    policy: AppliedPolicy
+    reasons: list[Reason]
+    ruled_out: list[RuledOut]
+    inputs: Inputs

@@ -1,0 +1,9 @@
+-- The keyring: may live in a database of its own, so it has a script of its own, safe to run again.
+CREATE SCHEMA IF NOT EXISTS keyring;
+COMMENT ON SCHEMA keyring IS 'The key of each record, wrapped by the master key. Deleting a row erases the record''s content.';
+CREATE TABLE IF NOT EXISTS keyring.record_key (
+    record_id  uuid  PRIMARY KEY,
+    wrapped    bytea NOT NULL,
+    master_key text  NOT NULL
+);
+COMMENT ON TABLE keyring.record_key IS 'Content key and digest salt of one record, AES-256-GCM under the master key named.';

@@ -1,0 +1,224 @@
+-- The record: entries, the append function that fences them, and the operational state around them.
+
+CREATE SCHEMA record;
+COMMENT ON SCHEMA record IS 'The AI request record: immutable entries, and the operational state that can be rebuilt from them.';
+
+CREATE TABLE record.transition (
+    after text NOT NULL,
+    kind  text NOT NULL,
+    PRIMARY KEY (after, kind)
+);
+COMMENT ON TABLE record.transition IS 'Which kind of entry may follow which; the empty string stands before the first.';
+
+INSERT INTO record.transition (after, kind)
+SELECT after, unnest(string_to_array(kinds, ' '))
+FROM (VALUES
+    ('', 'received'),
+    ('received', 'classified sealed'),
+    ('classified', 'decided held sealed'),
+    ('decided', 'attempt_started held sealed'),
+    ('attempt_started', 'attempt_finished attempt_started held sealed'),
+    ('attempt_finished', 'validated attempt_started held sealed'),
+    ('validated', 'sealed'),
+    ('held', 'released'),
+    ('released', 'decided attempt_started held sealed'),
+    ('sealed', 'late_result'),
+    ('late_result', 'late_result')
+) AS rule (after, kinds);
+
+CREATE TABLE record.entry (
+    record_id      uuid        NOT NULL,
+    seq            integer     NOT NULL CHECK (seq >= 0),
+    entry_id       uuid        NOT NULL,
+    kind           text        NOT NULL,
+    schema_version smallint    NOT NULL,
+    body           json        COMPRESSION lz4 NOT NULL,
+    entry_hash     bytea       NOT NULL CHECK (octet_length(entry_hash) = 32),
+    recorded_at    timestamptz NOT NULL,
+    xid            xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (record_id, seq)
+) PARTITION BY RANGE (record_id);
+COMMENT ON TABLE record.entry IS 'One step of one record. Append-only: update, delete and truncate are refused.';
+COMMENT ON COLUMN record.entry.record_id IS 'The record, a UUIDv7: its first 48 bits are the time it was received.';
+COMMENT ON COLUMN record.entry.seq IS 'Position in the record''s chain, from 0.';
+COMMENT ON COLUMN record.entry.entry_id IS 'Deterministic from record, kind and cause, so that a redelivery is recognised; random for claims of paid calls.';
+COMMENT ON COLUMN record.entry.kind IS 'What the entry says: received, classified, decided, …';
+COMMENT ON COLUMN record.entry.schema_version IS 'Version of the shape of body.data.';
+COMMENT ON COLUMN record.entry.body IS 'The exact text that is hashed; the other columns are copies of its fields.';
+COMMENT ON COLUMN record.entry.entry_hash IS 'SHA-256 over a zero byte and the body.';
+COMMENT ON COLUMN record.entry.recorded_at IS 'When the writer made the entry, by its clock.';
+COMMENT ON COLUMN record.entry.xid IS 'The transaction that stored the entry.';
+
+CREATE TABLE record.entry_default PARTITION OF record.entry DEFAULT;
+COMMENT ON TABLE record.entry_default IS 'Must stay empty: a row here means that no partition was made ahead of time.';
+
+CREATE UNIQUE INDEX entry_late_once ON record.entry (record_id, entry_id)
+    WHERE kind IN ('late_result', 'cost_corrected', 'feedback', 'erased');
+
+CREATE FUNCTION record.refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    RAISE EXCEPTION '% of %.% is refused: the record is append-only', tg_op, tg_table_schema, tg_table_name
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE FUNCTION record.protect(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    -- Row triggers of a partitioned table are cloned into its partitions, truncate triggers are not.
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = target AND tgname = 'refuse_change') THEN
+        EXECUTE format('CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION record.refuse_change()', target);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = target AND tgname = 'refuse_truncate') THEN
+        EXECUTE format('CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION record.refuse_change()', target);
+    END IF;
+    -- ALWAYS: a session in replication role fires them too.
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER refuse_change', target);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER refuse_truncate', target);
+END $$;
+
+SELECT record.protect('record.entry'), record.protect('record.entry_default');
+
+CREATE FUNCTION record.uuid7_from(at timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+COMMENT ON FUNCTION record.uuid7_from IS 'The smallest UUIDv7 of a moment: a bound for ranges of record_id by time.';
+
+CREATE FUNCTION record.uuid7_time(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog AS $$
+    SELECT to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+$$;
+COMMENT ON FUNCTION record.uuid7_time IS 'The moment in a UUIDv7: when the record was received.';
+
+CREATE FUNCTION record.append(
+    p_record uuid[], p_seq integer[], p_entry uuid[], p_kind text[], p_version smallint[],
+    p_body text[], p_hash bytea[], p_prev bytea[], p_at timestamptz[]
+) RETURNS TABLE (record_id uuid, seq integer, entry_id uuid, kind text, body json, entry_hash bytea)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog
+-- The arrays' lengths are unknown to the planner, and a scan of all entries is never right here.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_inserted uuid[];
+    v_broken   uuid;
+BEGIN
+    SELECT x.rec INTO v_broken
+    FROM (
+        SELECT i.*, lag(i.seq) OVER w AS before_seq, lag(i.hash) OVER w AS before_hash, lag(i.kind) OVER w AS before_kind
+        FROM unnest(p_record, p_seq, p_kind, p_hash, p_prev) AS i (rec, seq, kind, hash, prev)
+        WINDOW w AS (PARTITION BY i.rec ORDER BY i.seq)
+    ) AS x
+    WHERE x.before_seq IS NOT NULL
+      AND (x.seq <> x.before_seq + 1 OR x.prev IS DISTINCT FROM x.before_hash
+           OR NOT EXISTS (SELECT FROM record.transition t WHERE t.after = x.before_kind AND t.kind = x.kind))
+    LIMIT 1;
+    IF v_broken IS NOT NULL THEN
+        RAISE EXCEPTION 'the entries given for record % do not form a chain', v_broken USING ERRCODE = 'check_violation';
+    END IF;
+
+    WITH input AS MATERIALIZED (
+        SELECT i.*, row_number() OVER (PARTITION BY i.rec ORDER BY i.seq) AS place
+        FROM unnest(p_record, p_seq, p_entry, p_kind, p_version, p_body, p_hash, p_prev, p_at)
+             AS i (rec, seq, entry, kind, version, body, hash, prev, at)
+    ), first AS (
+        INSERT INTO record.entry AS e (record_id, seq, entry_id, kind, schema_version, body, entry_hash, recorded_at)
+        SELECT i.rec, i.seq, i.entry, i.kind, i.version, i.body::json, i.hash, i.at
+        FROM input i
+        LEFT JOIN record.entry p ON p.record_id = i.rec AND p.seq = i.seq - 1
+        JOIN record.transition t ON t.after = coalesce(p.kind, '') AND t.kind = i.kind
+        WHERE i.place = 1 AND (i.seq = 0 OR p.seq IS NOT NULL) AND p.entry_hash IS NOT DISTINCT FROM i.prev
+        ORDER BY i.rec, i.seq
+        ON CONFLICT DO NOTHING
+        RETURNING e.record_id
+    ), further AS (
+        INSERT INTO record.entry (record_id, seq, entry_id, kind, schema_version, body, entry_hash, recorded_at)
+        SELECT i.rec, i.seq, i.entry, i.kind, i.version, i.body::json, i.hash, i.at
+        FROM input i JOIN first f ON f.record_id = i.rec
+        WHERE i.place > 1
+        ORDER BY i.rec, i.seq
+    )
+    SELECT array_agg(f.record_id) INTO v_inserted FROM first f;
+
+    IF coalesce(cardinality(v_inserted), 0) = (SELECT count(DISTINCT r) FROM unnest(p_record) AS r) THEN
+        RETURN;
+    END IF;
+
+    -- A statement of its own: in the one above a concurrent winner's rows are invisible.
+    RETURN QUERY
+    SELECT i.rec, e.seq, e.entry_id, e.kind, e.body, e.entry_hash
+    FROM (SELECT g.rec, min(g.seq) AS from_seq FROM unnest(p_record, p_seq) AS g (rec, seq) GROUP BY g.rec) AS i
+    LEFT JOIN record.entry e ON e.record_id = i.rec AND e.seq >= i.from_seq
+    WHERE i.rec <> ALL (coalesce(v_inserted, '{}'))
+    ORDER BY i.rec, e.seq;
+END $$;
+COMMENT ON FUNCTION record.append IS
+    'Appends chains of entries, each only directly after the predecessor it names. Returns nothing for what was inserted; for every other record the stored rows from that position on, or one row of nulls where there are none.';
+
+CREATE TABLE record.idempotency (
+    tenant       text        NOT NULL,
+    key_hmac     bytea       NOT NULL,
+    payload_hmac bytea,
+    record_id    uuid,
+    cancelled_at timestamptz,
+    seen_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant, key_hmac)
+);
+COMMENT ON TABLE record.idempotency IS
+    'Which record answers for a tenant''s key. A cancel that comes before its job stands here without a record.';
+CREATE INDEX idempotency_cancelled ON record.idempotency (record_id) WHERE cancelled_at IS NOT NULL;
+
+CREATE TABLE record.open_record (
+    record_id     uuid        PRIMARY KEY,
+    tenant        text        NOT NULL,
+    sweeps        smallint    NOT NULL DEFAULT 0,
+    next_sweep_at timestamptz NOT NULL
+);
+COMMENT ON TABLE record.open_record IS
+    'Records whose result has not been acknowledged yet. Inserted at intake, deleted when the result''s acks are in.';
+
+CREATE TABLE record.held (
+    record_id uuid        PRIMARY KEY,
+    seq       integer     NOT NULL,
+    tenant    text        NOT NULL,
+    reason    text        NOT NULL,
+    due       timestamptz,
+    deadline  timestamptz NOT NULL,
+    held_at   timestamptz NOT NULL DEFAULT now(),
+    verdict   text,
+    actor     text
+);
+COMMENT ON TABLE record.held IS
+    'Records that wait. While a row is here it owns the record: people set its verdict, the router alone releases.';
+
+CREATE TABLE record.lease (
+    worker     uuid        PRIMARY KEY,
+    host       text        NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+);
+COMMENT ON TABLE record.lease IS 'One row per running executor process; a claim whose worker has none is in doubt.';
+
+CREATE TABLE record.aside (
+    record_id uuid        NOT NULL,
+    entry_id  uuid        NOT NULL,
+    kind      text        NOT NULL,
+    data      text        NOT NULL,
+    put_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (record_id, entry_id)
+);
+COMMENT ON TABLE record.aside IS
+    'What somebody who does not own the record has to add to it; the recorder appends it after the seal.';
+
+CREATE SCHEMA vault;
+COMMENT ON SCHEMA vault IS 'Content, encrypted with a key per record: the one erasable place.';
+CREATE TABLE vault.content (
+    record_id  uuid  NOT NULL,
+    entry_id   uuid  NOT NULL,
+    kind       text  NOT NULL,
+    ciphertext bytea STORAGE EXTERNAL NOT NULL,
+    PRIMARY KEY (record_id, entry_id, kind)
+);
+COMMENT ON TABLE vault.content IS 'Compressed, then AES-256-GCM under the record''s key; bound to record, entry and kind.';

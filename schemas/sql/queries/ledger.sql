@@ -1,0 +1,11 @@
+-- name: append
+-- Appends chains; returns rows only for records whose chain was not inserted.
+SELECT record_id, seq, entry_id, kind, body, entry_hash
+FROM record.append($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::smallint[], $6::text[], $7::bytea[], $8::bytea[], $9::timestamptz[]);
+
+-- name: read_chains
+-- The whole chains of some records, by the primary key.
+SELECT e.record_id, e.seq, e.entry_id, e.kind, e.body, e.entry_hash
+FROM unnest($1::uuid[]) AS wanted (record_id)
+CROSS JOIN LATERAL (SELECT * FROM record.entry e WHERE e.record_id = wanted.record_id ORDER BY e.seq) AS e
+ORDER BY e.record_id, e.seq;

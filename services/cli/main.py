@@ -1,0 +1,37 @@
+"""The `waybill` command: one file per command group, joined here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from services.cli import stack
+from services.runtime.errors import WaybillError
+
+app = typer.Typer(
+    name="waybill",
+    help="Waybill routes AI jobs that can wait, and keeps an immutable record of each.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for group in (stack,):
+    group.register(app)
+
+
+def main() -> None:
+    """Run the command line; a :class:`WaybillError` becomes two clear lines and exit status 1."""
+    try:
+        app()
+    except WaybillError as error:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold red]waybill:[/] {error}", markup=True)
+        if error.hint:
+            console.print(f"  [dim]next:[/] {error.hint}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What is in a text: a pure library of detectors.
+
+::
+
+    text ──▶ patterns ──▶ findings (type, span, confidence; never the value)
+         ├─▶ language, task family, high-stakes domains, injection suspicion
+         └─▶ tokens
+    finding types + declared class ──▶ data class
+
+**States.** None between calls. Compiled pattern databases and tokenizer tables are loaded once per process and are
+read-only afterwards; :func:`warm` loads them ahead of the first text. Each thread has its own scratch memory, so every
+function may be called from any thread.
+
+**Authority.** Advice only: nothing here decides a route. What a text *is* follows from the rule files in
+``services/detect/rules`` alone, and :data:`RULE_SET_VERSION` names their content.
+
+**How it fails.** Closed. A detector that raises, a text longer than what is looked at, or more findings than are kept
+makes the analysis ``truncated``, which raises the data class to its top. Work is linear in the text and bounded.
+"""
+
+from __future__ import annotations
+
+from services.detect.analysis import analyse, warm
+from services.detect.classes import data_class
+from services.detect.findings import Analysis, Finding
+from services.detect.rules import RULE_SET_VERSION
+from services.detect.tokens import count_tokens
+
+__all__ = ["RULE_SET_VERSION", "Analysis", "Finding", "analyse", "count_tokens", "data_class", "warm"]

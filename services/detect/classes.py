@@ -1,0 +1,37 @@
+"""From finding types and a declared class to the data class: ``public < internal < confidential < regulated``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+
+from services.detect.rules import data_class_rules, type_groups
+
+
+def data_class(finding_types: Collection[str], declared: str | None, truncated: bool) -> str:
+    """Return the strictest class that the types, the declaration and the completeness of the analysis ask for.
+
+    What was declared can only be raised; undeclared data starts at the rules' default. A type that no rule knows and an
+    analysis that is not complete get the strictest class. Raises ``ValueError`` for a declared class that is none.
+    """
+    rules = data_class_rules()
+    if declared is not None and declared not in rules.order:
+        raise ValueError(f"unknown data class {declared!r}; known are {', '.join(rules.order)}")
+    ranks = [class_rank(type_) for type_ in finding_types]
+    ranks.append(rules.order.index(rules.default if declared is None else declared))
+    if truncated:
+        ranks.append(len(rules.order) - 1)
+    return rules.order[max(ranks)]
+
+
+@cache
+def _known_ranks() -> dict[str, int]:
+    rules = data_class_rules()
+    return {
+        type_: rules.order.index(rules.types.get(type_, rules.groups[group])) for type_, group in type_groups().items()
+    }
+
+
+def class_rank(type_: str) -> int:
+    """Return how strict the class of a type is, 0 being the most open; the strictest for a type that no rule knows."""
+    return _known_ranks().get(type_, len(data_class_rules().order) - 1)

@@ -1,0 +1,95 @@
+"""Weighted lexicons: the task family, the high-stakes domains, and how much a text looks like an injection.
+
+A term counts once however often it stands in the text, so a scan reports at most as many matches as there are terms.
+Tasks are read at the edges of a text, where people put instructions; domains near both ends; injection everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Final
+
+from services.detect.engine import Expression, Scanner
+from services.detect.rules import lexicon
+
+LEXICONS: Final = ("tasks", "domains", "injection")
+
+_TASK_EDGE: Final = 600
+_DOMAIN_EDGE: Final = 3_000
+
+# A text without any cue: a question is one, anything else is talk.
+_QUESTION: Final = "qa"
+_TALK: Final = "chat"
+
+
+class LexiconScorer:
+    """A lexicon, compiled. Safe to share between threads."""
+
+    def __init__(self, name: str) -> None:
+        loaded = lexicon(name)
+        self.threshold = loaded.threshold
+        self.labels = tuple(loaded.labels)
+        self._terms = [
+            (label, weight, term)
+            for label, by_weight in loaded.labels.items()
+            for weight, terms in by_weight.items()
+            for term in terms
+        ]
+        self._scanner = Scanner(
+            [Expression(_whole_word(term), ignore_case=True, spans=False) for _, _, term in self._terms]
+        )
+
+    def scores(self, data: bytes) -> dict[str, float]:
+        """Return the summed weights of the terms that occur in UTF-8 text, for the labels that have any."""
+        totals: dict[str, float] = {}
+        matches, _ = self._scanner.scan(data, len(self._terms) + 1)
+        for index, _, _ in matches:
+            label, weight, _ = self._terms[index]
+            totals[label] = totals.get(label, 0.0) + weight
+        return totals
+
+
+@cache
+def scorer(name: str) -> LexiconScorer:
+    """Return the scorer of ``lexicon_<name>.yaml``, compiled at first use."""
+    return LexiconScorer(name)
+
+
+def task_family(data: bytes) -> tuple[str, float]:
+    """Return the task family that UTF-8 text asks for, and a confidence in [0, 1]."""
+    edges = _edges(data, _TASK_EDGE)
+    scores = scorer("tasks").scores(edges)
+    if not scores:
+        return (_QUESTION, 0.4) if b"?" in edges else (_TALK, 0.2)
+    first, *rest = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    runner_up = rest[0][1] if rest else 0.0
+    return first[0], round(first[1] / (first[1] + runner_up + 1.0), 3)
+
+
+def high_stakes_domains(data: bytes) -> tuple[str, ...]:
+    """Return the high-stakes domains that UTF-8 text belongs to, sorted. Longer texts need more evidence."""
+    window = _edges(data, _DOMAIN_EDGE)
+    domains = scorer("domains")
+    threshold = domains.threshold * (1.0 + 0.5 * max(0.0, math.log2(len(window) / 400 + 1e-9)))
+    return tuple(sorted(label for label, score in domains.scores(window).items() if score >= threshold))
+
+
+def injection(data: bytes) -> tuple[float, bool]:
+    """Return how much UTF-8 text looks like an injection, in [0, 1], and whether that is enough to suspect one.
+
+    More text never lowers the score.
+    """
+    cues = scorer("injection")
+    score = 1.0 - math.exp(-sum(cues.scores(data).values()))
+    return round(score, 3), score >= cues.threshold
+
+
+def _edges(data: bytes, size: int) -> bytes:
+    return data if len(data) <= 2 * size else data[:size] + b"\n" + data[-size:]
+
+
+def _whole_word(term: str) -> str:
+    before = r"\b" if term[0].isalnum() or term[0] in "([" else ""
+    after = r"\b" if term[-1].isalnum() or term[-1] in ")]?+*" else ""
+    return f"{before}(?:{term}){after}"

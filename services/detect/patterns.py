@@ -1,0 +1,157 @@
+"""Identifiers and secrets by pattern: one scan finds candidates, cheap checks on the text make them findings.
+
+Two limits bound the work on any text: how many matches the scan may report, and how much validating may be done. A
+text that reaches one of them is *truncated*: what was found so far stands, and there may be more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from services.detect.classes import class_rank
+from services.detect.engine import Expression, Scanner
+from services.detect.findings import Finding, capped, without_overlaps
+from services.detect.rules import Group, Pattern, pattern_files, type_groups
+from services.detect.validators import Validator, validator
+
+MAX_FINDINGS: Final = 1_000
+MAX_MATCHES: Final = 20_000
+MAX_VALIDATION: Final = 20_000
+
+# A tail (a key's body, a token's rest) is looked for this far; secrets are shorter.
+_MAX_TAIL_CHARACTERS: Final = 16_384
+# Characters before a finding that ``not_before`` sees.
+_LOOK_BACK: Final = 8
+# Ends tried for one start, the longest first: an IBAN followed by words has about ten.
+_MAX_ENDS: Final = 32
+
+# A secret inside a personal identifier, or beside one, is redacted as a secret.
+_GROUP_RANK: Final[dict[Group, int]] = {"credential": 2, "health": 1, "personal": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A pattern with its checks compiled."""
+
+    pattern: Pattern
+    check: Validator | None
+    extend: re.Pattern[str] | None
+    value: re.Pattern[str] | None
+    not_before: re.Pattern[str] | None
+    not_after: re.Pattern[str] | None
+
+    @classmethod
+    def of(cls, pattern: Pattern) -> _Rule:
+        def compiled(regex: str | None) -> re.Pattern[str] | None:
+            return None if regex is None else re.compile(regex)
+
+        return cls(
+            pattern=pattern,
+            check=None if pattern.validator is None else validator(pattern.validator),
+            extend=compiled(pattern.extend),
+            value=compiled(pattern.value),
+            not_before=compiled(pattern.not_before and rf"(?:{pattern.not_before})\Z"),
+            not_after=compiled(pattern.not_after),
+        )
+
+    def span(self, text: str, start: int, end: int) -> tuple[int, int] | None:
+        """Return the span of the finding within a match of the regex, or ``None`` if it is not one after all."""
+        if self.extend and (tail := self.extend.match(text, end, min(len(text), end + _MAX_TAIL_CHARACTERS))):
+            end = tail.end()
+        if self.value:
+            inner = self.value.search(text, start, end)
+            if inner is None:
+                return None
+            start, end = inner.span("value")
+        if self.not_before and self.not_before.search(text[max(0, start - _LOOK_BACK) : start]):
+            return None
+        if self.not_after and self.not_after.match(text, end):
+            return None
+        if self.check and not self.check(text[start:end]):
+            return None
+        return start, end
+
+
+class PatternDetector:
+    """The pattern rules, compiled. Safe to share between threads."""
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        self._rules = [_Rule.of(pattern) for pattern in patterns]
+        self._scanner = Scanner(
+            [Expression(rule.pattern.regex, rule.pattern.ignore_case, spans=True) for rule in self._rules]
+        )
+
+    def find(self, text: str, data: bytes) -> tuple[list[Finding], bool]:
+        """Return the findings in ``text``, at most :data:`MAX_FINDINGS`, and whether there may be more.
+
+        ``data`` is the text in UTF-8, one character for every code point.
+        """
+        matches, truncated = self._scanner.scan(data, MAX_MATCHES)
+        if not matches:
+            return [], truncated
+        candidates = _by_start(matches if len(data) == len(text) else _in_code_points(matches, data))
+        validation = MAX_VALIDATION
+        found: list[Finding] = []
+        for (index, start), ends in candidates.items():
+            rule = self._rules[index]
+            for end in _longest_first(ends, start + rule.pattern.max_length):
+                validation -= rule.pattern.cost
+                if validation < 0:
+                    return _listed(found), True
+                span = rule.span(text, start, end)
+                if span is not None:
+                    found.append(Finding(rule.pattern.type, *span, rule.pattern.confidence, rule.pattern.id))
+                    break
+        return _listed(found), truncated or len(found) > MAX_FINDINGS
+
+
+@cache
+def pattern_detector() -> PatternDetector:
+    """Return the detector over all pattern files, compiled at first use."""
+    return PatternDetector(pattern for file in pattern_files() for pattern in file.patterns)
+
+
+def _by_start(matches: Iterable[tuple[int, int, int]]) -> dict[tuple[int, int], list[int]]:
+    ends: dict[tuple[int, int], list[int]] = {}
+    for index, start, end in matches:
+        ends.setdefault((index, start), []).append(end)
+    return ends
+
+
+def _longest_first(ends: list[int], furthest: int) -> Iterator[int]:
+    tried = 0
+    for end in reversed(ends):
+        if end <= furthest:
+            yield end
+            tried += 1
+            if tried == _MAX_ENDS:
+                return
+
+
+def _in_code_points(matches: list[tuple[int, int, int]], data: bytes) -> list[tuple[int, int, int]]:
+    """Turn byte offsets into code points in one pass over the text, whatever the number of matches."""
+    position: dict[int, int] = {}
+    done = characters = 0
+    for offset in sorted({offset for _, *span in matches for offset in span}):
+        at = offset
+        # The engine works on bytes: a match may end inside a character, which then does not belong to it.
+        while at < len(data) and data[at] & 0xC0 == 0x80:
+            at -= 1
+        characters += len(data[done:at].decode())
+        done = at
+        position[offset] = characters
+    return [(index, position[start], position[end]) for index, start, end in matches]
+
+
+def _severity(finding: Finding) -> tuple[int, ...]:
+    return class_rank(finding.type), _GROUP_RANK[type_groups()[finding.type]]
+
+
+def _listed(found: list[Finding]) -> list[Finding]:
+    if len(found) < 2:
+        return found
+    return capped(without_overlaps(found, _severity), MAX_FINDINGS)

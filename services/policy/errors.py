@@ -1,0 +1,33 @@
+"""What this library raises at people: each error names the file and the rule, model or alias that is wrong."""
+
+from __future__ import annotations
+
+
+class PolicyError(Exception):
+    """A policy, catalog or alias file cannot be used.
+
+    ``hint`` is one sentence saying what to do next. Only what stands in operators' files is ever quoted, never a job.
+    """
+
+    hint: str = "Correct the file and load it again; nothing was changed."
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        if hint:
+            self.hint = hint
+
+
+class FileError(PolicyError):
+    """A configuration file cannot be read."""
+
+
+class BundleError(PolicyError):
+    """A policy bundle is not valid."""
+
+
+class CatalogError(PolicyError):
+    """The catalog is not valid."""
+
+
+class AliasError(PolicyError):
+    """The aliases are not valid."""

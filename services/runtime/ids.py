@@ -1,0 +1,35 @@
+"""Identifiers: time-ordered record ids, and entry ids that follow from their cause."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from uuid_utils.compat import uuid7
+
+
+def new_record_id() -> UUID:
+    """Return a fresh UUIDv7: ordered by the time of intake, so that the newest records share a partition."""
+    return uuid7()
+
+
+def new_claim_id() -> UUID:
+    """Return the random id of one try of a paid call: whoever stored it holds the claim."""
+    return uuid4()
+
+
+def derive(record_id: UUID, kind: str, cause: str | int) -> UUID:
+    """Return the entry id that follows from record, kind and cause, alike for every redelivery (a UUIDv8)."""
+    digest = hashlib.sha256(record_id.bytes + f"{kind}:{cause}".encode()).digest()
+    return UUID(bytes=digest[:16], version=8)
+
+
+def content_hash(content: bytes) -> str:
+    """Return the name of a content-addressed thing: ``sha256:`` and the digest in hex."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def now() -> datetime:
+    """Return the present moment in UTC; wiring passes it into the pure stages."""
+    return datetime.now(UTC)

@@ -1,0 +1,155 @@
+"""Kafka: the broker of a service, its producer, and what it sends.
+
+FastStream owns consumers and their lifecycle; producing goes through one idempotent aiokafka producer, because a batch
+of sends whose futures are gathered costs a fraction of awaited publishes. How it fails: a send that is not acknowledged
+within :data:`ACK_TIMEOUT_S`, or a broken producer sequence, ends the process; what was not committed comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError, OutOfOrderSequenceNumber, ProducerFenced
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaMessage
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from schemas.topics import MIB
+from services.runtime.errors import WaybillError
+from services.runtime.settings import Settings
+
+ACK_TIMEOUT_S: Final = 120
+MAX_REQUEST_BYTES: Final = 25 * MIB
+REBALANCE_TIMEOUT_MS: Final = 60_000
+GRACEFUL_TIMEOUT_S: Final = 60.0
+
+
+class BrokerUnreachableError(WaybillError):
+    """Kafka does not answer."""
+
+    hint = "Check KAFKA_BOOTSTRAP_SERVERS and that the broker runs; `waybill up` starts an embedded one."
+
+
+class ProducerBrokenError(WaybillError):
+    """The producer cannot go on; the process ends, and what was not committed comes again."""
+
+    hint = "The supervisor starts the service again; if it repeats, look at the broker."
+
+
+class Outgoing(NamedTuple):
+    """One message to send; ``topic`` is a full name."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+def ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context that the settings ask for; None without TLS."""
+    if not settings.kafka_security_protocol.endswith("SSL"):
+        return None
+    context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)
+    if settings.kafka_ssl_certfile:
+        context.load_cert_chain(settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    return context
+
+
+def client_security(settings: Settings) -> dict[str, Any]:
+    """Return the security arguments of an aiokafka client."""
+    arguments: dict[str, Any] = {
+        "security_protocol": settings.kafka_security_protocol,
+        "ssl_context": ssl_context(settings),
+    }
+    if settings.kafka_security_protocol.startswith("SASL") and settings.kafka_sasl_password:
+        arguments |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": settings.kafka_sasl_password.get_secret_value(),
+        }
+    return arguments
+
+
+def _broker_security(settings: Settings) -> BaseSecurity | None:
+    context = ssl_context(settings)
+    if settings.kafka_security_protocol.startswith("SASL"):
+        kind = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+        password = settings.kafka_sasl_password.get_secret_value() if settings.kafka_sasl_password else ""
+        return kind[settings.kafka_sasl_mechanism](
+            settings.kafka_sasl_username or "", password, ssl_context=context, use_ssl=context is not None
+        )
+    return BaseSecurity(ssl_context=context, use_ssl=True) if context else None
+
+
+def _raw(message: KafkaMessage) -> Any:
+    return message.raw_message
+
+
+def make_broker(settings: Settings, service: str) -> KafkaBroker:
+    """Return the FastStream broker of a service: raw records, no type magic, no logging of what a message holds."""
+    return KafkaBroker(
+        settings.kafka_bootstrap_servers,
+        client_id=f"waybill-{service}",
+        security=_broker_security(settings),
+        apply_types=False,
+        decoder=_raw,
+        allow_auto_create_topics=False,
+        graceful_timeout=GRACEFUL_TIMEOUT_S,
+        # Its log lines carry exception texts, and a database's exception text may carry a row.
+        logger=None,
+    )
+
+
+class Producer:
+    """Sends messages; every send is acknowledged by all in-sync replicas."""
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        """Describe the producer; :meth:`start` connects it."""
+        self._settings = settings
+        self._client_id = f"waybill-{service}"
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect; raises :class:`BrokerUnreachableError`."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=512 * 1024,
+            max_request_size=MAX_REQUEST_BYTES,
+            **client_security(self._settings),
+        )
+        try:
+            await producer.start()
+        except (KafkaConnectionError, KafkaError) as error:
+            await producer.stop()
+            raise BrokerUnreachableError(f"Kafka does not answer: {type(error).__name__}") from error
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Flush and close."""
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def send(self, messages: Iterable[Outgoing]) -> None:
+        """Send all and wait for every acknowledgement; raises :class:`ProducerBrokenError`, after which exit."""
+        assert self._producer is not None, "start the producer first"
+        try:
+            async with asyncio.timeout(ACK_TIMEOUT_S):
+                futures = [
+                    await self._producer.send(
+                        message.topic, key=message.key, value=message.value, headers=list(message.headers)
+                    )
+                    for message in messages
+                ]
+                for future in futures:
+                    await future
+        except (OutOfOrderSequenceNumber, ProducerFenced, TimeoutError) as error:
+            raise ProducerBrokenError(f"the producer cannot go on: {type(error).__name__}") from error

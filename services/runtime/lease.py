@@ -1,0 +1,74 @@
+"""The lease of one executor process: while its row lives, by the database's clock, its open claims are its own.
+
+States: held (renewed within its time), doubtful (a renewal failed; no new call is started), lost (the row expired), and
+released (deleted on a clean stop). A process that starts again is another worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from services.runtime import queries
+from services.runtime.postgres import is_transient
+from services.runtime.telemetry import Telemetry, describe
+
+RENEWALS_PER_LEASE = 4
+_SQL = queries.load("lease")
+
+
+class Lease:
+    """This process's lease, renewed in the background."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], telemetry: Telemetry, *, seconds: float) -> None:
+        """Describe a lease of so many seconds for a new worker."""
+        self.worker: UUID = uuid4()
+        self._pool = pool
+        self._telemetry = telemetry
+        self._seconds = seconds
+        self._valid_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether a call may be started: the lease surely lives for another renewal."""
+        return time.monotonic() < self._valid_until
+
+    async def start(self) -> None:
+        """Take the lease and keep renewing it."""
+        await self._renew()
+        self._task = asyncio.create_task(self._renew_regularly())
+
+    async def stop(self) -> None:
+        """Give the lease up: open claims of this worker are in doubt from now on."""
+        if self._task is not None:
+            self._task.cancel()
+        self._valid_until = 0.0
+        await self._pool.execute(_SQL["release"], self.worker)
+
+    async def alive(self, workers: Sequence[UUID]) -> set[UUID]:
+        """Return those of the workers whose lease lives by the database's clock."""
+        return {row["worker"] for row in await self._pool.fetch(_SQL["alive"], workers)}
+
+    async def _renew(self) -> None:
+        asked = time.monotonic()
+        await self._pool.execute(_SQL["renew"], self.worker, socket.gethostname(), timedelta(seconds=self._seconds))
+        # Counted from before the question, less one renewal: the row lives longer than we believe it does.
+        self._valid_until = asked + self._seconds * (1 - 1 / RENEWALS_PER_LEASE)
+
+    async def _renew_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds / RENEWALS_PER_LEASE)
+            try:
+                await self._renew()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                self._telemetry.log.warning("lease not renewed", error=describe(error))

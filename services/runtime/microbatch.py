@@ -1,0 +1,141 @@
+"""Micro-batch consumers: poll; compute; one transaction; produce, await acks; commit offsets.
+
+States of a batch: polled, stored, produced, committed. The offsets are committed by FastStream after the handler has
+returned, so whatever a crash interrupts is delivered again, and the stage's idempotent appends make that harmless.
+How it fails: a transient error backs off and gives the batch back; a row that the database refuses is isolated; a
+message that cannot be read becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from aiokafka import ConsumerRecord
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from schemas.codes import ErrorCode
+from schemas.dead_letter import dead_letter_headers
+from schemas.topics import DEAD_LETTER
+from services.runtime.errors import WaybillError
+from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing, Producer, ProducerBrokenError
+from services.runtime.postgres import blames_a_row
+from services.runtime.settings import Settings
+from services.runtime.slices import MAX_RECORDS, halving, slices
+from services.runtime.telemetry import Telemetry, describe
+
+BACKOFF_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
+
+T = TypeVar("T")
+
+
+class UnreadableError(WaybillError):
+    """A message cannot be read; no record can be made of it."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        """Take a code and a reason from a fixed list; neither ever holds a value of the message."""
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Stage(Protocol[T]):
+    """What a micro-batch stage does, apart from consuming."""
+
+    def read(self, record: ConsumerRecord[bytes, bytes]) -> T:
+        """Return the record's message; raises :class:`UnreadableError`."""
+
+    async def run(self, items: Sequence[T]) -> Sequence[Outgoing]:
+        """Work on one slice in one transaction, and return what it calls for, also for what was stored before."""
+
+    async def poisoned(self, item: T, error: BaseException) -> Sequence[Outgoing]:
+        """Return what to send for the one item that the database refuses."""
+
+
+def dead_letter(settings: Settings, record: ConsumerRecord[bytes, bytes], code: ErrorCode, reason: str) -> Outgoing:
+    """Return a message that keeps a record's key, bytes and headers, and says where from and why."""
+    headers = dead_letter_headers(
+        record.headers,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        code=code,
+        reason=reason,
+    )
+    return Outgoing(settings.topic(DEAD_LETTER.name), record.key, record.value, headers)
+
+
+class MicroBatch:
+    """Feeds one stage from its topics."""
+
+    def __init__(self, stage: Stage[Any], settings: Settings, producer: Producer, telemetry: Telemetry) -> None:
+        """Join a stage with what it consumes and produces through."""
+        self._stage = stage
+        self._settings = settings
+        self._producer = producer
+        self._telemetry = telemetry
+        self._failures = 0
+        self.fatal: asyncio.Future[ProducerBrokenError] | None = None
+
+    def subscribe(
+        self, broker: KafkaBroker, topics: Sequence[str], service: str, *, committed_only: bool = False
+    ) -> Any:
+        """Register the consumer with the broker and return FastStream's subscriber."""
+        subscriber = broker.subscriber(
+            *topics,
+            group_id=self._settings.group(service),
+            batch=True,
+            max_records=MAX_RECORDS,
+            batch_timeout_ms=20,
+            fetch_max_wait_ms=100,
+            no_reply=True,
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            auto_offset_reset="earliest",
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            isolation_level="read_committed" if committed_only else "read_uncommitted",
+        )
+        subscriber(self.handle)
+        return subscriber
+
+    async def handle(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """Carry one polled batch to the point where its offsets may be committed."""
+        began = time.perf_counter()
+        try:
+            for part in slices(records, lambda record: len(record.value or b"")):
+                await self._slice(part)
+        except Exception as error:
+            self._telemetry.batch_failed(error)
+            if isinstance(error, ProducerBrokenError) and self.fatal is not None and not self.fatal.done():
+                self.fatal.set_result(error)
+            await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)])
+            self._failures += 1
+            raise
+        self._failures = 0
+        self._telemetry.batch_done(len(records), time.perf_counter() - began)
+
+    async def _slice(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        items: list[Any] = []
+        outgoing: list[Outgoing] = []
+        for record in records:
+            try:
+                items.append(self._stage.read(record))
+            except UnreadableError as error:
+                self._telemetry.log.warning(
+                    "dead letter",
+                    topic=record.topic,
+                    partition=record.partition,
+                    offset=record.offset,
+                    code=str(error.code),
+                )
+                outgoing.append(dead_letter(self._settings, record, error.code, error.reason))
+        if items:
+            outgoing += await halving(items, self._stage.run, blames=blames_a_row, poisoned=self._poisoned)
+        await self._producer.send(outgoing)
+
+    async def _poisoned(self, item: Any, error: BaseException) -> Sequence[Outgoing]:
+        self._telemetry.log.error("poison row isolated", error=describe(error))
+        return await self._stage.poisoned(item, error)

@@ -1,0 +1,59 @@
+"""Postgres: pools, and which of its errors pass by themselves and which name a culprit in the data.
+
+How it fails: transient errors (connection lost, server restarting, deadlock, too many connections) are tried again by
+whoever holds the work; errors of SQLSTATE class 22, 23 and 54 blame a row, and the slice that holds it is halved until
+the row is alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import asyncpg
+
+from services.runtime.errors import WaybillError
+
+_BLAMES_A_ROW: Final = ("22", "23", "54")
+_TRANSIENT_CLASSES: Final = ("08", "53", "57", "58", "40", "55")
+
+
+class DatabaseUnreachableError(WaybillError):
+    """Postgres does not answer."""
+
+    hint = "Check DATABASE_URL and that the server runs; `waybill up` starts an embedded one."
+
+
+class NotMigratedError(WaybillError):
+    """The database has not been brought to this release."""
+
+    hint = "Run `waybill migrate`."
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the same work may succeed later, unchanged."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_TRANSIENT_CLASSES)
+    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
+
+
+def blames_a_row(error: BaseException) -> bool:
+    """Say whether the database refused something in the data itself."""
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_BLAMES_A_ROW)
+
+
+async def open_pool(dsn: str, *, service: str, size: int = 8) -> asyncpg.Pool[Any]:
+    """Return a pool of at most ``size`` connections; raises :class:`DatabaseUnreachableError`.
+
+    Idle-in-transaction sessions are ended by the server after a minute: an open transaction anywhere holds back what
+    may be proven.
+    """
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            command_timeout=60,
+            server_settings={"application_name": f"waybill-{service}", "idle_in_transaction_session_timeout": "60s"},
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise DatabaseUnreachableError(f"Postgres does not answer: {type(error).__name__}") from error

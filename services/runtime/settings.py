@@ -1,0 +1,127 @@
+"""Every setting, read from the environment by one class; `waybill config` lists them with their sources."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.topics import DEFAULT_PREFIX
+from services.runtime.errors import WaybillError
+
+
+class SettingsError(WaybillError):
+    """A setting is missing or has a wrong value."""
+
+    hint = "`waybill config` lists every setting with its value and source."
+
+
+class TopicOverride(BaseModel):
+    """What an operator changes of a topic's defaults."""
+
+    partitions: Annotated[int | None, Field(ge=1)] = None
+    retention_ms: Annotated[int | None, Field(ge=1)] = None
+    replication_factor: Annotated[int | None, Field(ge=1)] = None
+
+
+class Settings(BaseSettings):
+    """The environment of a service or command. Secrets are named by file or variable, and masked when listed."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    database_url: Annotated[str, Field(alias="DATABASE_URL", description="PostgreSQL ≥ 16, as a postgresql:// URL")]
+    keyring_database_url: Annotated[
+        str | None,
+        Field(alias="KEYRING_DATABASE_URL", description="where record keys live; default: the same database"),
+    ] = None
+    kafka_bootstrap_servers: Annotated[
+        str, Field(alias="KAFKA_BOOTSTRAP_SERVERS", description="Apache Kafka ≥ 3.7, host:port, comma separated")
+    ]
+    kafka_security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Field(alias="KAFKA_SECURITY_PROTOCOL")
+    ] = "PLAINTEXT"
+    kafka_sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Field(alias="KAFKA_SASL_MECHANISM")
+    ] = "SCRAM-SHA-512"
+    kafka_sasl_username: Annotated[str | None, Field(alias="KAFKA_SASL_USERNAME")] = None
+    kafka_sasl_password: Annotated[SecretStr | None, Field(alias="KAFKA_SASL_PASSWORD")] = None
+    kafka_ssl_cafile: Annotated[Path | None, Field(alias="KAFKA_SSL_CAFILE")] = None
+    kafka_ssl_certfile: Annotated[Path | None, Field(alias="KAFKA_SSL_CERTFILE")] = None
+    kafka_ssl_keyfile: Annotated[Path | None, Field(alias="KAFKA_SSL_KEYFILE")] = None
+
+    topic_prefix: Annotated[
+        str,
+        Field(alias="WAYBILL_TOPIC_PREFIX", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="of every topic and group"),
+    ] = DEFAULT_PREFIX
+    topics: Annotated[
+        dict[str, TopicOverride],
+        Field(
+            alias="WAYBILL_TOPICS",
+            description='JSON, by topic: {"requests": {"partitions": 24, "retention_ms": 86400000}}',
+        ),
+    ] = {}
+    config_dir: Annotated[
+        Path, Field(alias="WAYBILL_CONFIG_DIR", description="catalog, aliases, policies, tenants")
+    ] = Path("config")
+    secrets_dir: Annotated[
+        Path | None, Field(alias="WAYBILL_SECRETS_DIR", description="a secret NAME is a file here")
+    ] = None
+    master_key_file: Annotated[
+        Path | None, Field(alias="WAYBILL_MASTER_KEY_FILE", description="32 bytes in base64; wraps every record's key")
+    ] = None
+    http_addr: Annotated[
+        str, Field(alias="WAYBILL_HTTP_ADDR", description="host:port of /live, /ready and /metrics")
+    ] = "127.0.0.1:8080"
+    log_format: Annotated[Literal["json", "console"], Field(alias="WAYBILL_LOG_FORMAT")] = "json"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(alias="WAYBILL_LOG_LEVEL")] = "INFO"
+
+    max_in_flight: Annotated[
+        int, Field(alias="WAYBILL_MAX_IN_FLIGHT", ge=1, le=100_000, description="calls in flight per executor process")
+    ] = 1_000
+    attempt_timeout_s: Annotated[
+        float,
+        Field(
+            alias="WAYBILL_ATTEMPT_TIMEOUT_S", gt=0, description="seconds after which an unanswered call is in doubt"
+        ),
+    ] = 120.0
+    lease_s: Annotated[
+        float, Field(alias="WAYBILL_LEASE_S", ge=1, description="seconds an executor's lease lives without renewal")
+    ] = 20.0
+    sweep_after_s: Annotated[
+        float,
+        Field(
+            alias="WAYBILL_SWEEP_AFTER_S", ge=1, description="seconds of silence before the sweeper looks at a record"
+        ),
+    ] = 60.0
+    drain_timeout_s: Annotated[
+        float,
+        Field(
+            alias="WAYBILL_DRAIN_TIMEOUT_S", ge=0, description="seconds a stopping executor waits for calls in flight"
+        ),
+    ] = 30.0
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the environment; raises :class:`SettingsError` naming each setting at fault, never its value."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise SettingsError(f"settings: {faults}") from None
+
+    def topic(self, name: str) -> str:
+        """Return a topic's full name."""
+        return self.topic_prefix + name
+
+    def group(self, service: str) -> str:
+        """Return the consumer group of a service."""
+        return self.topic_prefix + service
+
+
+@lru_cache(1)
+def variables() -> dict[str, str]:
+    """Return the environment variable of each field, by field name."""
+    return {name: str(field.alias) for name, field in Settings.model_fields.items()}

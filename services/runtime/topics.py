@@ -1,0 +1,105 @@
+"""Bringing a cluster's topics to what the contracts say: created where missing, widened, reconfigured; never deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.topics import TOPICS, Topic
+from services.runtime.errors import WaybillError
+from services.runtime.kafka import BrokerUnreachableError, client_security
+from services.runtime.settings import Settings, TopicOverride
+
+
+class TopicsError(WaybillError):
+    """A topic could not be brought to what the contracts say."""
+
+    hint = "Nothing is ever deleted: mend the cause and run `waybill topics apply` again."
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that differs: what is done about which topic."""
+
+    topic: str
+    action: str
+    detail: str
+
+
+def wanted(topic: Topic, settings: Settings) -> tuple[str, int, int, dict[str, str]]:
+    """Return full name, partitions, replication factor (-1: the broker's default) and configuration of a topic."""
+    override = settings.topics.get(topic.name, TopicOverride())
+    configs = topic.configs()
+    if override.retention_ms:
+        configs["retention.ms"] = str(override.retention_ms)
+    return (
+        settings.topic(topic.name),
+        override.partitions or topic.partitions,
+        override.replication_factor or -1,
+        configs,
+    )
+
+
+async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
+    """Return a started admin client; raises :class:`BrokerUnreachableError`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, **client_security(settings))
+    try:
+        await admin.start()
+    except KafkaError as error:
+        await admin.close()
+        raise BrokerUnreachableError(f"Kafka does not answer: {type(error).__name__}") from error
+    return admin
+
+
+async def apply(settings: Settings, *, dry_run: bool = False) -> list[Change]:
+    """Bring every topic to what is wanted and return what was changed, or with ``dry_run`` what would be."""
+    admin = await open_admin(settings)
+    try:
+        existing = {topic["topic"]: topic for topic in await admin.describe_topics()}
+        changes: list[Change] = []
+        for topic in TOPICS:
+            changes += await _apply_one(admin, topic, settings, existing, dry_run=dry_run)
+        return changes
+    finally:
+        await admin.close()
+
+
+async def _apply_one(
+    admin: AIOKafkaAdminClient, topic: Topic, settings: Settings, existing: dict[str, Any], *, dry_run: bool
+) -> list[Change]:
+    name, partitions, replication, configs = wanted(topic, settings)
+    if name not in existing:
+        if not dry_run:
+            await _create(admin, NewTopic(name, partitions, replication, topic_configs=configs))
+        return [Change(name, "create", f"{partitions} partitions")]
+    changes: list[Change] = []
+    have = len(existing[name]["partitions"])
+    if have < partitions:
+        changes.append(Change(name, "add partitions", f"{have} → {partitions}"))
+        if not dry_run:
+            await admin.create_partitions({name: NewPartitions(partitions)})
+    different = await _different_configs(admin, name, configs)
+    if different:
+        changes.append(Change(name, "configure", ", ".join(f"{key}={value}" for key, value in different.items())))
+        if not dry_run:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs)])
+    return changes
+
+
+async def _create(admin: AIOKafkaAdminClient, topic: NewTopic) -> None:
+    response = await admin.create_topics([topic])
+    for error in response.topic_errors:
+        code = error[1]
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise TopicsError(f"{topic.name} could not be created: {for_code(code).__name__}")
+
+
+async def _different_configs(admin: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> dict[str, str]:
+    resource = ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(configs, ""))
+    responses = await admin.describe_configs([resource])
+    current = {entry[0]: entry[1] for response in responses for *_, entries in response.resources for entry in entries}
+    return {key: value for key, value in configs.items() if current.get(key) != value}

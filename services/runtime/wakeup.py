@@ -1,0 +1,160 @@
+"""The one message that an entry calls for, whoever sends it: its stage, a redelivery, a duplicate, the sweeper.
+
+Postgres is the truth and Kafka the wake-up: every message can be made again from the stored chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from schemas.codes import EntryKind, ErrorCode, LatencyClass, Status, Verdict
+from schemas.topics import CLASSIFIED, OUTCOMES, ROUTED_BACKGROUND, ROUTED_BATCH
+from services.runtime.kafka import Outgoing
+from services.runtime.ledger import Entry
+from services.runtime.settings import Settings
+
+REPUBLISH: Final = "republish"
+_OPTIONS: Final = orjson.OPT_UTC_Z
+_ENDINGS: Final[dict[str, tuple[Status, ErrorCode]]] = {
+    Verdict.CHARGED: (Status.FAILED, ErrorCode.IN_DOUBT),
+    Verdict.CANCELLED: (Status.CANCELLED, ErrorCode.CANCELLED),
+    Verdict.EXPIRED: (Status.EXPIRED, ErrorCode.DEADLINE_PASSED),
+}
+EXECUTOR_GOES_ON: Final = frozenset(
+    {EntryKind.DECIDED, EntryKind.ATTEMPT_STARTED, EntryKind.ATTEMPT_FINISHED, EntryKind.VALIDATED}
+)
+
+
+class Wakeups:
+    """Makes internal messages, with the topics of one deployment."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the topic names from the settings."""
+        self._classified = settings.topic(CLASSIFIED.name)
+        self._outcomes = settings.topic(OUTCOMES.name)
+        self._routed = {
+            LatencyClass.BACKGROUND: settings.topic(ROUTED_BACKGROUND.name),
+            LatencyClass.BATCH: settings.topic(ROUTED_BATCH.name),
+        }
+
+    def classified(self, received: Mapping[str, Any], received_at: str, entry: Entry, features: Any) -> Outgoing:
+        """Wake the router: ``entry`` is the ``classified`` entry."""
+        return self._message(
+            self._classified,
+            entry,
+            tenant=received["tenant"],
+            latency_class=received["latency_class"],
+            received_at=received_at,
+            deadline=received["deadline"],
+            features=features,
+        )
+
+    def routed(
+        self,
+        *,
+        tenant: str,
+        latency_class: str,
+        received_at: Any,
+        deadline: Any,
+        head: Entry,
+        decision: Any,
+        resume: bool,
+    ) -> Outgoing:
+        """Wake the executor; ``resume`` where the chain may hold attempts already."""
+        return self._message(
+            self._routed[LatencyClass(latency_class)],
+            head,
+            tenant=tenant,
+            latency_class=latency_class,
+            received_at=received_at,
+            deadline=deadline,
+            decision=decision,
+            resume=resume,
+        )
+
+    def outcome(
+        self,
+        record_id: UUID,
+        tenant: str,
+        seq: int,
+        digest: str,
+        status: str,
+        code: str | None = None,
+        field: str | None = None,
+    ) -> Outgoing:
+        """Wake the recorder: seal the record after this head, or send its result again."""
+        return Outgoing(
+            self._outcomes,
+            str(record_id).encode(),
+            orjson.dumps(
+                {
+                    "schema_version": 1,
+                    "record_id": str(record_id),
+                    "tenant": tenant,
+                    "head": {"seq": seq, "hash": digest},
+                    "status": status,
+                    "error": None if code is None else {"code": code, "field": field},
+                }
+            ),
+        )
+
+    def end(
+        self, tenant: str, head: Entry, status: Status, code: ErrorCode | None = None, field: str | None = None
+    ) -> Outgoing:
+        """Wake the recorder to seal after ``head``."""
+        return self.outcome(head.record_id, tenant, head.seq, head.hash.hex(), status, code, field)
+
+    def for_chain(self, chain: Sequence[Entry]) -> Outgoing | None:
+        """Return the message that a stored chain calls for; None while it is held, and after the seal's late entries.
+
+        A sealed record calls for its result to be published again, wherever late entries stand.
+        """
+        received = chain[0].content()
+        data, tenant = received["data"], received["data"]["tenant"]
+        sealed = next((entry for entry in chain if entry.kind == EntryKind.SEALED), None)
+        if sealed is not None:
+            return self.outcome(sealed.record_id, tenant, sealed.seq, sealed.hash.hex(), REPUBLISH)
+        last = chain[-1]
+        match last.kind:
+            case EntryKind.RECEIVED:
+                error = data.get("error") or {"code": ErrorCode.INTERNAL, "field": None}
+                return self.end(tenant, last, Status.REJECTED, ErrorCode(error["code"]), error["field"])
+            case EntryKind.CLASSIFIED:
+                return self.classified(data, received["recorded_at"], last, last.content()["data"]["features"])
+            case EntryKind.RELEASED if (verdict := last.content()["data"]["verdict"]) in _ENDINGS:
+                return self.end(tenant, last, *_ENDINGS[verdict])
+            case EntryKind.HELD:
+                return None
+        decision = next(e for e in reversed(chain) if e.kind == EntryKind.DECIDED).content()["data"]["decision"]
+        if decision.get("route") is None:
+            return self.end(tenant, last, Status.REJECTED, ErrorCode(decision["reasons"][0]["code"]))
+        return self.routed(
+            tenant=tenant,
+            latency_class=data["latency_class"],
+            received_at=received["recorded_at"],
+            deadline=data["deadline"],
+            head=last,
+            decision=decision,
+            resume=last.kind != EntryKind.DECIDED or last.seq > 2,
+        )
+
+    @staticmethod
+    def _message(topic: str, head: Entry, **fields: Any) -> Outgoing:
+        return Outgoing(
+            topic,
+            str(head.record_id).encode(),
+            orjson.dumps(
+                {
+                    "schema_version": 1,
+                    "record_id": head.record_id,
+                    "head": {"seq": head.seq, "hash": head.hash.hex()},
+                    **fields,
+                },
+                default=str,
+                option=_OPTIONS,
+            ),
+        )

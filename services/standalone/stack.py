@@ -1,0 +1,215 @@
+"""A stack as the command line and the tests see it: start, stop, status of one state folder.
+
+Several stacks can run at once, each in its own folder. Nothing here keeps state: the folder does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import psutil
+
+from services.standalone.errors import StackBusyError, StackStartError, StackStopError
+from services.standalone.jars import Progress, ensure_jars
+from services.standalone.plan import DEFAULT_PLAN, load_plan
+from services.standalone.state import DEFAULT_STATE_DIR, StateFolder, StateLock
+from services.standalone.status import ProcessRef, StackState, StackStatus
+from services.standalone.supervisor import Part, Report, Supervisor, first_error
+
+ALL_PARTS = frozenset(Part)
+SERVERS_ONLY = frozenset({Part.POSTGRES, Part.KAFKA})
+START_SECONDS = 600.0
+STOP_SECONDS = 120.0
+ORPHAN_SECONDS = 30.0
+APPEAR_SECONDS = 15.0
+
+
+class Stack:
+    """The stack of one state folder, whoever started it."""
+
+    def __init__(self, state_dir: Path = DEFAULT_STATE_DIR, *, plan: str = DEFAULT_PLAN) -> None:
+        """``plan`` names, as ``module:function``, what runs beside PostgreSQL and Kafka."""
+        self.folder = StateFolder.at(state_dir)
+        self._plan = plan
+
+    def start(
+        self,
+        parts: Iterable[Part] = ALL_PARTS,
+        *,
+        doing: Callable[[str], None] = lambda text: None,
+        jars: Progress | None = None,
+    ) -> StackStatus:
+        """Start it and return when all is ready, leaving one supervisor process behind; if it runs, just say how it is.
+
+        ``DATABASE_URL`` and ``KAFKA_BOOTSTRAP_SERVERS`` in the environment take the place of those parts.
+        Raises a :class:`StackError`; nothing is left running then.
+        """
+        parts = frozenset(parts)
+        if (status := self.status()).running:
+            return status
+        lock = self._enter(parts, jars)
+        reading, writing = os.pipe()
+        try:
+            supervisor = self._spawn(parts, lock, writing)
+        finally:
+            os.close(writing)
+            lock.close()
+        try:
+            with os.fdopen(reading, "rb", buffering=0) as pipe:
+                self._until_ready(_reports(pipe.fileno()), doing)
+        except BaseException:
+            self._end(psutil.Process(supervisor.pid) if supervisor.poll() is None else None)
+            raise
+        # It outlives this object on purpose; without this, Python would warn of that.
+        supervisor.returncode = 0
+        return self.status()
+
+    def run(
+        self,
+        parts: Iterable[Part] = ALL_PARTS,
+        *,
+        doing: Callable[[str], None] = lambda text: None,
+        ready: Callable[[StackStatus], None] = lambda status: None,
+        jars: Progress | None = None,
+    ) -> None:
+        """Run it in this process (its main thread) until SIGINT or SIGTERM; raises a :class:`StackError`."""
+        parts = frozenset(parts)
+        lock = self._enter(parts, jars)
+
+        def report(line: Report) -> None:
+            if line.ready:
+                ready(self.status())
+            elif line.doing:
+                doing(line.doing)
+
+        try:
+            asyncio.run(Supervisor(self.folder, parts, load_plan(self._plan), report=report).run())
+        except BaseExceptionGroup as group:
+            raise first_error(group) from group
+        finally:
+            lock.close()
+
+    def stop(self) -> None:
+        """Stop it and return when every process has ended; no error if it does not run.
+
+        Raises :class:`StackStopError`.
+        """
+        self._end(self._supervisor())
+
+    def status(self) -> StackStatus:
+        """Return how it is. What the folder says counts only while its lock is held."""
+        held = StateLock.held(self.folder)
+        status = self.folder.read_status()
+        if not held:
+            return StackStatus(state=StackState.DOWN, state_dir=str(self.folder.root))
+        if status.supervisor is None or status.supervisor.find() is None:
+            return StackStatus(state=StackState.STARTING, state_dir=str(self.folder.root))
+        return status
+
+    def _enter(self, parts: frozenset[Part], jars: Progress | None) -> StateLock:
+        """Do what needs no supervisor and take the lock; the folder is ours then and nothing runs in it."""
+        if Part.KAFKA in parts and not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+            ensure_jars(progress=jars)
+        self.folder.create()
+        try:
+            lock = StateLock.take(self.folder)
+        except StackBusyError:
+            raise StackBusyError(f"The stack in {self.folder.root} is {self.status().state} already.") from None
+        try:
+            self._end_leftovers()
+        except BaseException:
+            lock.close()
+            raise
+        return lock
+
+    def _spawn(self, parts: frozenset[Part], lock: StateLock, report: int) -> subprocess.Popen[bytes]:
+        output = self.folder.open_log("supervisor")
+        try:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "services.standalone.supervisor"),
+                    *("--state-dir", str(self.folder.root), "--plan", self._plan),
+                    *(argument for part in sorted(parts) for argument in ("--part", part)),
+                    *("--lock-fd", str(lock.descriptor), "--report-fd", str(report)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(lock.descriptor, report),
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+
+    def _until_ready(self, reports: Iterator[Report], doing: Callable[[str], None]) -> None:
+        for report in reports:
+            if report.ready:
+                return
+            if report.error:
+                raise StackStartError(report.error, hint=report.hint)
+            doing(report.doing)
+        raise StackStartError(f"The supervisor ended. Its log ends:\n{self.folder.log_tail('supervisor')}")
+
+    def _supervisor(self) -> psutil.Process | None:
+        """Return the supervisor, or None if there is none; a start that goes on is given time to say who it is."""
+        deadline = time.monotonic() + APPEAR_SECONDS
+        while StateLock.held(self.folder):
+            ref = self.folder.read_status().supervisor
+            if ref is not None and (process := ref.find()) is not None:
+                return process
+            if time.monotonic() > deadline:
+                raise StackStopError(f"Somebody holds the lock of {self.folder.root}, and does not say who it is.")
+            time.sleep(0.05)
+        return None
+
+    def _end(self, supervisor: psutil.Process | None) -> None:
+        if supervisor is not None:
+            _end_process(supervisor, STOP_SECONDS)
+        self._end_leftovers()
+
+    def _end_leftovers(self) -> None:
+        """End what an earlier supervisor may have left: nothing, where the guards did their work."""
+        leftovers = [process.ref.find() for process in self.folder.read_status().processes if process.ref is not None]
+        for process in leftovers:
+            if process is not None:
+                _end_process(process, ORPHAN_SECONDS)
+
+
+def _end_process(process: psutil.Process, seconds: float) -> None:
+    """Ask a process to end, kill it after ``seconds``, return when it is gone."""
+    try:
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(ORPHAN_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        raise StackStopError(f"Process {process.pid} did not end, not even when killed.") from None
+
+
+def _reports(pipe: int) -> Iterator[Report]:
+    """Yield the supervisor's lines until it closes the pipe; :class:`StackStartError` if it says nothing for long."""
+    rest = b""
+    while True:
+        readable, _, _ = select.select([pipe], [], [], START_SECONDS)
+        if not readable:
+            raise StackStartError(f"The supervisor said nothing for {START_SECONDS:.0f} s.")
+        chunk = os.read(pipe, 65536)
+        if not chunk:
+            return
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield Report.model_validate_json(line)
+
+
+__all__ = ["ALL_PARTS", "SERVERS_ONLY", "Part", "ProcessRef", "Stack", "StackState", "StackStatus"]

@@ -1,0 +1,161 @@
+"""The state folder (``.waybill/``): where everything of one stack is, who holds it, what it last said.
+
+    lock  state.json  ports.json  postgres/  kafka/  secrets/  spool/  checkpoints/  simulator/  log/
+
+The lock is the authority: it is held by the supervisor while it lives, and the kernel frees it when it dies.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from services.standalone.errors import StackBusyError, disk_full_explained
+from services.standalone.ports import Ports
+from services.standalone.status import StackState, StackStatus
+
+DEFAULT_STATE_DIR = Path(".waybill")
+LOG_KEPT_BYTES = 10 * 1024 * 1024
+_PORTS = TypeAdapter(dict[str, int])
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace ``path`` in one step by a file that only its owner may read; raises :class:`DiskFullError`."""
+    with disk_full_explained(f"writing {path.name}", path.parent):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@dataclass(frozen=True)
+class StateFolder:
+    """The paths of one stack, and what is kept in its small files."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Name a folder, which need not exist yet; relative paths count from the working directory."""
+        return cls(path.expanduser().absolute())
+
+    @property
+    def postgres(self) -> Path:
+        """PostgreSQL's data folder, password and the like."""
+        return self.root / "postgres"
+
+    @property
+    def kafka(self) -> Path:
+        """Kafka's log folder and configuration."""
+        return self.root / "kafka"
+
+    @property
+    def secrets(self) -> Path:
+        """The folder that ``WAYBILL_SECRETS_DIR`` names: a secret's name is its file's name."""
+        return self.root / "secrets"
+
+    @property
+    def master_key(self) -> Path:
+        """File of the key that wraps the vault's keys."""
+        return self.secrets / "master.key"
+
+    def log(self, name: str) -> Path:
+        """Return the log file of the process ``name``."""
+        return self.root / "log" / f"{name}.log"
+
+    def create(self) -> None:
+        """Make the folder and what every start needs in it; raises :class:`DiskFullError`."""
+        with disk_full_explained("making the state folder", self.root):
+            # Others may pass through the root folder: as root, PostgreSQL runs as another user below it.
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o711)
+            for name in ("kafka", "secrets", "spool", "checkpoints", "simulator", "log"):
+                (self.root / name).mkdir(mode=0o700, exist_ok=True)
+        if not self.master_key.exists():
+            write_private(self.master_key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+
+    def open_log(self, name: str) -> int:
+        """Open the log of ``name`` for appending and return the descriptor; a long one is set aside first, one deep."""
+        path = self.log(name)
+        with disk_full_explained("opening a log", path.parent):
+            if path.exists() and path.stat().st_size > LOG_KEPT_BYTES:
+                path.replace(path.with_suffix(".log.1"))
+            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def log_tail(self, name: str, lines: int = 6) -> str:
+        """Return the last lines of the log of ``name``."""
+        try:
+            with self.log(name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.rstrip().splitlines()[-lines:])
+
+    def read_status(self) -> StackStatus:
+        """Return what was last written; a file that is missing or unreadable says ``down``."""
+        try:
+            return StackStatus.model_validate_json((self.root / "state.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValidationError):
+            return StackStatus(state=StackState.DOWN, state_dir=str(self.root))
+
+    def write_status(self, status: StackStatus) -> None:
+        """Keep ``status`` for those who ask."""
+        write_private(self.root / "state.json", status.model_dump_json(indent=2).encode())
+
+    def read_ports(self) -> Ports:
+        """Return the ports of the last start, or none yet."""
+        try:
+            return Ports(_PORTS.validate_json((self.root / "ports.json").read_bytes()))
+        except (FileNotFoundError, ValidationError):
+            return Ports({})
+
+    def write_ports(self, ports: Ports) -> None:
+        """Keep the ports for the next start."""
+        write_private(self.root / "ports.json", _PORTS.dump_json(ports.chosen, indent=2))
+
+
+class StateLock:
+    """The right to run a stack in a folder: an ``flock`` that a child inherits and the kernel frees."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @classmethod
+    def take(cls, folder: StateFolder) -> Self:
+        """Take the lock of an existing folder; raises :class:`StackBusyError` if somebody holds it."""
+        descriptor = os.open(folder.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StackBusyError from None
+        return cls(descriptor)
+
+    @classmethod
+    def held(cls, folder: StateFolder) -> bool:
+        """Whether somebody holds the lock of ``folder`` now."""
+        try:
+            lock = cls.take(folder)
+        except StackBusyError:
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        lock.close()
+        return False
+
+    def close(self) -> None:
+        """Let go of it; a child that inherited the descriptor keeps the lock."""
+        os.close(self.descriptor)
