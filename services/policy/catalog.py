@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from schemas.codes import LatencyClass
 from schemas.decision import Route
 from services.policy.errors import CatalogError
 from services.policy.files import Spec, content_hash, parse, read_yaml
@@ -42,7 +41,7 @@ class Provider(Spec):
     adapter: Literal["openai-compatible"]
     base_url: str | None
     secret: str | None = None
-    headers: Annotated[dict[str, str], Field(default_factory=dict)]
+    headers: dict[str, str] = Field(default_factory=dict)
     regions: Annotated[list[Name], Field(min_length=1)]
     retention_days: Annotated[int, Field(ge=0)]
     batch: Batch | None = None
@@ -119,6 +118,7 @@ class Catalog:
         self._prices: dict[tuple[str, str, str], Price] = {}
         for model in models:
             self._add(model)
+        # Batch tiers are for jobs of the class `batch` only; who chooses sees to that.
         self.offers: tuple[Offer, ...] = tuple(
             sorted(self._offers(), key=lambda offer: (offer.route.name, offer.route.tier))
         )
@@ -192,12 +192,6 @@ class Catalog:
     def expected_output(self, task: str) -> int:
         """Return how many output tokens an answer in a task family is expected to have."""
         return self._expected_output_tokens.get(task, self._expected_output_tokens["default"])
-
-    def offers_for(self, latency_class: LatencyClass) -> tuple[Offer, ...]:
-        """Return what jobs of a class may take: the batch tiers are for `batch` only."""
-        if latency_class is LatencyClass.BATCH:
-            return self.offers
-        return tuple(offer for offer in self.offers if offer.route.tier == "standard")
 
     def _add(self, model: Model) -> None:
         if model.provider not in self.providers:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from decimal import Decimal
+from typing import Final
 
 from schemas.codes import ErrorCode, LatencyClass
 from schemas.decision import Decision, Estimate, Fallback, Inputs, NoRoute, Reason, RuledOut
 from schemas.features import Features
-from services.policy.plan import Candidate, Plan
+from services.policy.candidates import Candidate
+from services.policy.plan import Plan
 from services.policy.prices import usd, usd_at_most
 from services.policy.wording import dollars
 
 MAX_FALLBACKS: Final = 2
 
 
-class _Fit(NamedTuple):
-    """A candidate that fits; the tuple's order is the order of preference, and `rank` is unique."""
-
-    unwished: bool
-    undiscounted: bool
-    expected_pico: int
-    rank: int
-    worst_pico: int
-    output_tokens: int
-    candidate: Candidate
+_Fit = tuple[int, int, int]
+"""Preference, expected cost in pico-dollars, and place among the plan's candidates: in the order of choice."""
 
 
 def choose(plan: Plan, features: Features, inputs: Inputs) -> Decision | NoRoute:
     """Return the decision for a job under its plan; pure and deterministic."""
     ruled_out = list(plan.ruled_out)
-    fitting, over_budget = _fitting(plan, features.input_tokens, ruled_out)
+    tokens = features.input_tokens
+    fitting, over_budget = _fitting(plan, tokens, ruled_out)
     reasons = [
         reason
         if isinstance(reason, Reason)
@@ -39,69 +34,69 @@ def choose(plan: Plan, features: Features, inputs: Inputs) -> Decision | NoRoute
     if not fitting:
         failure = _failure(plan, only_money=over_budget)
         return NoRoute(policy=plan.policy, reasons=[failure, *reasons], ruled_out=ruled_out, inputs=inputs)
-    best = min(fitting)
+    _, expected_pico, place = fitting[0]
+    best = plan.candidates[place]
+    line = best.line(tokens)
+    cost = usd(expected_pico)
     if plan.wish is not None:
         reasons.append(_on_wish(plan.wish, best, ruled_out))
-    reasons.append(_on_choice(plan, best, len(fitting)))
-    # Every part is built here from validated parts, and this line is most of the cost of a remembered decision.
+    reasons.append(_on_choice(plan, best, cost, len(fitting)))
+    # Built from parts that were validated already: validating them again would double the cost of a remembered plan.
     return Decision.model_construct(
-        route=best.candidate.route,
+        route=best.route,
         budgets=plan.budgets,
         policy=plan.policy,
-        fallbacks=_fallbacks(best, fitting),
+        fallbacks=_fallbacks(best, [plan.candidates[place] for _, _, place in fitting[1:]]),
         escalation=None,
         reasons=reasons,
         ruled_out=ruled_out,
         estimate=Estimate.model_construct(
-            input_tokens=features.input_tokens,
-            output_tokens=best.output_tokens,
-            cost_usd=usd(best.expected_pico),
-            worst_case_usd=usd_at_most(best.worst_pico),
+            input_tokens=tokens,
+            output_tokens=best.expected_output_tokens,
+            cost_usd=cost,
+            worst_case_usd=usd_at_most(tokens * line.worst_per_token + line.worst_output),
         ),
         inputs=inputs,
     )
 
 
 def _fitting(plan: Plan, tokens: int, ruled_out: list[RuledOut]) -> tuple[list[_Fit], bool]:
-    """Return the candidates that fit, adding the others to `ruled_out`, and whether money kept any of them out."""
+    """Return the candidates that fit, best first, and whether money kept any out; adds the others to `ruled_out`."""
     fitting: list[_Fit] = []
     over_budget = False
     too_long = tokens > plan.budgets.max_input_tokens
-    prefers_discount = plan.latency_class is LatencyClass.BATCH
-    for rank, candidate in enumerate(plan.candidates):
-        most = min(plan.budgets.max_output_tokens, candidate.max_output_tokens)
-        worst = candidate.price.worst_pico(tokens, most)
+    budget = plan.max_cost_pico
+    for place, candidate in enumerate(plan.candidates):
+        line = candidate.lines[0] if len(candidate.lines) == 1 else candidate.line(tokens)
+        worst = tokens * line.worst_per_token + line.worst_output
+        if not too_long and tokens <= candidate.context_left and worst <= budget:
+            fitting.append((candidate.preference, tokens * line.expected_per_token + line.expected_output, place))
+            continue
         if too_long:
             rule = plan.limited_by["max_input_tokens"]
             text = f"the job has {tokens:,} input tokens, and {plan.budgets.max_input_tokens:,} are allowed"
-        elif tokens + most > candidate.context_window:
+        elif tokens > candidate.context_left:
+            most = candidate.max_output_tokens
             rule = "catalog"
             text = (
                 f"{tokens:,} input tokens and up to {most:,} output tokens do not fit its context of "
-                f"{candidate.context_window:,}"
+                f"{candidate.context_left + most:,}"
             )
-        elif worst > plan.max_cost_pico:
+        else:
             over_budget = True
             rule = plan.limited_by["max_cost_usd"]
-            text = f"one attempt can cost {dollars(usd_at_most(worst))}, and {dollars(plan.budgets.max_cost_usd)} are allowed"
-        else:
-            output = min(plan.expected_output_tokens, most)
-            undiscounted = prefers_discount and candidate.route.tier != "batch"
-            expected = candidate.price.pico(tokens, output)
-            fitting.append(_Fit(not candidate.wished, undiscounted, expected, rank, worst, output, candidate))
-            continue
+            allowed = dollars(plan.budgets.max_cost_usd)
+            text = f"one attempt can cost {dollars(usd_at_most(worst))}, and {allowed} are allowed"
         ruled_out.append(RuledOut(route=candidate.label, rule=rule, text=text))
+    fitting.sort()
     return fitting, over_budget
 
 
-def _fallbacks(best: _Fit, fitting: list[_Fit]) -> list[Fallback]:
-    if len(fitting) == 1:
-        return []
-    provider = best.candidate.route.provider
-    others = sorted(
-        (fit for fit in fitting if fit is not best), key=lambda fit: (fit.candidate.route.provider == provider, fit)
-    )
-    return [fit.candidate.fallback for fit in others[:MAX_FALLBACKS]]
+def _fallbacks(best: Candidate, others: list[Candidate]) -> list[Fallback]:
+    elsewhere = [other for other in others if other.route.provider != best.route.provider]
+    if len(elsewhere) < MAX_FALLBACKS:
+        elsewhere += [other for other in others if other.route.provider == best.route.provider]
+    return [other.fallback for other in elsewhere[:MAX_FALLBACKS]]
 
 
 def _failure(plan: Plan, *, only_money: bool) -> Reason:
@@ -116,8 +111,8 @@ def _failure(plan: Plan, *, only_money: bool) -> Reason:
     return Reason(code=ErrorCode.NO_ROUTE, text="Every route is ruled out.")
 
 
-def _on_wish(wish: str, best: _Fit, ruled_out: list[RuledOut]) -> Reason:
-    if best.candidate.wished:
+def _on_wish(wish: str, best: Candidate, ruled_out: list[RuledOut]) -> Reason:
+    if best.wished:
         return Reason(code="requested_model_kept", rule="job", text=f"The job asked for the model {wish}.")
     # A wish is told by route name, which starts with the provider: "provider/model@region".
     for out in ruled_out:
@@ -129,16 +124,14 @@ def _on_wish(wish: str, best: _Fit, ruled_out: list[RuledOut]) -> Reason:
     return Reason(code="requested_model_replaced", rule="catalog", text=text)
 
 
-def _on_choice(plan: Plan, best: _Fit, eligible: int) -> Reason:
-    route = best.candidate.route
+def _on_choice(plan: Plan, best: Candidate, cost: Decimal, eligible: int) -> Reason:
+    route = best.route
     if eligible == 1:
         place = "the only eligible route"
-    elif best.candidate.wished:
+    elif best.wished:
         place = "the cheapest eligible route with the model asked for"
     elif plan.latency_class is LatencyClass.BATCH and route.tier == "batch":
         place = f"the cheapest of {eligible:,} eligible routes that gives a discount for batches"
     else:
         place = f"the cheapest of {eligible:,} eligible routes"
-    return Reason(
-        code="chosen", text=f"{route.name} is {place}; it is expected to cost {dollars(usd(best.expected_pico))}."
-    )
+    return Reason(code="chosen", text=f"{route.name} is {place}; it is expected to cost {dollars(cost)}.")

@@ -76,7 +76,8 @@ def _limits(decision: Decision) -> str:
     return (
         f"All attempts together may cost {dollars(budgets.max_cost_usd)}. There may be "
         f"{counted(budgets.max_attempts, 'attempt')}, {counted(budgets.max_output_tokens, 'output token')} in each "
-        f"and {counted(budgets.max_tool_calls, 'tool call')}, within {duration(budgets.deadline_ms)} from receiving the job."
+        f"and {counted(budgets.max_tool_calls, 'tool call')}, within {duration(budgets.deadline_ms)} "
+        "from receiving the job."
     )
 
 

@@ -17,45 +17,25 @@ from typing import Any, Final
 
 import cel
 
-from schemas.codes import LatencyClass, Operation
-from schemas.decision import AppliedPolicy, Budgets, Fallback, Reason, Route, RuledOut
+from schemas.codes import LatencyClass
+from schemas.decision import AppliedPolicy, Budgets, Reason, RuledOut
 from schemas.features import Features
 from services.policy.aliases import Aliases
 from services.policy.bundle import Bundle, Rule
-from services.policy.catalog import Catalog, Offer
+from services.policy.candidates import Candidate, CandidateFinder
+from services.policy.catalog import Catalog
 from services.policy.condition import ConditionError
-from services.policy.prices import Price, pico
+from services.policy.prices import pico
 from services.policy.restrictions import AMOUNTS, Restrictions, meet
 from services.policy.wording import Wording, dollars, duration, joined
 
 REMEMBERED: Final = 1_024
 """Plans kept; with 50 routes in the catalog one takes about 25 KB."""
 
-FALLBACK_WHEN: Final = ["timeout_or_5xx", "rate_limit", "route_broken"]
-
 _FILTERED_BY: Final = frozenset(
     {"latency_class", "operation", "task", "tools", "structured_output", "risk_tier", "alias", "model"}
     | {"regions", "providers", "retention", "max_output_tokens", "max_tool_calls", "max_cost_usd"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A permitted route, ready to be put into a decision."""
-
-    route: Route
-    fallback: Fallback
-    price: Price
-    context_window: int
-    max_output_tokens: int
-    latency_ms: int
-    quality: float
-    wished: bool
-
-    @property
-    def label(self) -> str:
-        """The route's name, and its tier where it is not the standard one."""
-        return self.route.name if self.route.tier == "standard" else f"{self.route.name} ({self.route.tier})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +50,6 @@ class Plan:
     ruled_out: tuple[RuledOut, ...]
     wish: str | None
     unknown_alias: str | None
-    expected_output_tokens: int
     max_cost_pico: int
     limited_by: dict[str, str]
     """For each amount of the budgets, who set it: a rule, ``job`` or ``defaults``."""
@@ -82,13 +61,12 @@ class Planner:
     def __init__(self, bundle: Bundle, catalog: Catalog, aliases: Aliases, *, remembered: int = REMEMBERED) -> None:
         """Take the inputs; `remembered` is how many plans are kept, 0 for none."""
         self._bundle = bundle
-        self._catalog = catalog
-        self._aliases = aliases
         read = sorted(bundle.reads | _FILTERED_BY)
         scalars = [name for name in read if name not in _CONTAINERS]
         self._containers = [(attrgetter(name), _CONTAINERS[name]) for name in read if name in _CONTAINERS]
         self._scalars = attrgetter(*scalars)
         self._names = (*scalars, *(name for name in read if name in _CONTAINERS))
+        self._finder = CandidateFinder(catalog, aliases)
         self._plan = lru_cache(maxsize=remembered)(self._make)
 
     def plan(self, features: Features) -> Plan:
@@ -107,8 +85,7 @@ class Planner:
         limited_by = {name: _tightest(name, getattr(limits, name), sources) for name in AMOUNTS}
         policy = self._applied(job, limits)
         budgets = Budgets(**{name: getattr(limits, name) for name in AMOUNTS})
-        candidates, ruled_out, unknown_alias = self._permitted(job, limits, sources)
-        is_chat = job["operation"] == Operation.CHAT
+        candidates, ruled_out, unknown_alias = self._finder.permitted(job, limits, sources)
         return Plan(
             latency_class=latency_class,
             policy=policy,
@@ -123,7 +100,6 @@ class Planner:
             ruled_out=ruled_out,
             wish=job["model"],
             unknown_alias=unknown_alias,
-            expected_output_tokens=self._catalog.expected_output(job["task"]) if is_chat else 0,
             max_cost_pico=pico(budgets.max_cost_usd),
             limited_by=limited_by,
         )
@@ -167,43 +143,6 @@ class Planner:
             retention="zero" if limits.zero_retention else "any",
         )
 
-    def _permitted(
-        self, job: dict[str, Any], limits: Restrictions, sources: list[tuple[str, Restrictions]]
-    ) -> tuple[tuple[Candidate, ...], tuple[RuledOut, ...], str | None]:
-        name = job["alias"] or self._aliases.default
-        if (alias := self._aliases.aliases.get(name)) is None:
-            return (), (), name
-        candidates: list[Candidate] = []
-        ruled_out: dict[str, RuledOut] = {}
-        for offer in self._catalog.offers_for(LatencyClass(job["latency_class"])):
-            route = offer.route
-            wished = _is_wish(job["model"], route)
-            behind = alias.matches(route)
-            # A job that names no alias may wish for any model that policy permits: the default is no order of its own.
-            if not behind and not (wished and job["alias"] is None):
-                why: tuple[str, str] | None = ("alias", f"it is not among the targets of the alias {name}")
-            else:
-                why = _incapable(offer, job) or _forbidden(offer, job["task"], limits, sources)
-            if why is not None:
-                # A route has the same reasons at both its tiers, and is told once.
-                ruled_out.setdefault(route.name, RuledOut(route=route.name, rule=why[0], text=why[1]))
-                continue
-            named = route.model_copy(update={"alias": name if behind else None})
-            candidates.append(
-                Candidate(
-                    route=named,
-                    fallback=Fallback(route=named, when=FALLBACK_WHEN),
-                    price=offer.price,
-                    context_window=offer.model.context_window,
-                    max_output_tokens=offer.model.max_output_tokens,
-                    latency_ms=offer.model.latency_ms,
-                    quality=offer.model.quality_for(job["task"]),
-                    wished=wished,
-                )
-            )
-        candidates.sort(key=lambda found: (found.latency_ms, -found.quality, found.route.name, found.route.tier))
-        return tuple(candidates), tuple(ruled_out.values()), None
-
 
 _CONTAINERS: Final[dict[str, Callable[[Any], Any]]] = {
     "tools": tuple,
@@ -235,34 +174,6 @@ def _own_limits(job: dict[str, Any]) -> Restrictions:
 
 def _tightest(name: str, value: Any, sources: list[tuple[str, Restrictions]]) -> str:
     return next(source for source, restrictions in sources if getattr(restrictions, name) == value)
-
-
-def _is_wish(wish: str | None, route: Route) -> bool:
-    return wish is not None and wish in (route.model, f"{route.provider}/{route.model}", route.name)
-
-
-def _incapable(offer: Offer, job: dict[str, Any]) -> tuple[str, str] | None:
-    can = offer.model.capabilities
-    if job["operation"] not in can:
-        return "catalog", f"it cannot do the operation {job['operation']}"
-    # By what the job asks, not by what policy leaves of it: else a rule that takes tools away would add routes.
-    if job["tools"] and "tools" not in can:
-        return "catalog", "it cannot call tools"
-    if job["structured_output"] and "structured" not in can:
-        return "catalog", "it cannot answer in a given structure"
-    if offer.provider.unavailable is not None:
-        return "catalog", f"the provider {offer.provider.name} cannot be called here: {offer.provider.unavailable}"
-    return None
-
-
-def _forbidden(
-    offer: Offer, task: str, limits: Restrictions, sources: list[tuple[str, Restrictions]]
-) -> tuple[str, str] | None:
-    if limits.excludes(offer, task) is None:
-        return None
-    return next(
-        (source, why) for source, restrictions in sources if (why := restrictions.excludes(offer, task)) is not None
-    )
 
 
 def _default_limits(latency_class: LatencyClass, limits: Restrictions) -> Reason:

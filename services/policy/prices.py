@@ -51,6 +51,11 @@ class Rates(NamedTuple):
     cache_write: int
     output: int
 
+    @property
+    def dearest_input(self) -> int:
+        """The most that an input token can cost, cached or not."""
+        return max(self.input, self.cached_input, self.cache_write)
+
 
 class Price(NamedTuple):
     """The rates of a model, by size of the input, ascending; the first band is for any size."""
@@ -81,7 +86,7 @@ class Price(NamedTuple):
     def worst_pico(self, input_tokens: int, output_tokens: int) -> int:
         """Return the most that a call can cost in pico-dollars: nothing cached, or all of it written to a cache."""
         rates = self.rates(input_tokens)
-        return input_tokens * max(rates.input, rates.cache_write, rates.cached_input) + output_tokens * rates.output
+        return input_tokens * rates.dearest_input + output_tokens * rates.output
 
     def discounted(self, discount: Decimal) -> Price:
         """Return this price with a share of it, 0 to 1, taken off."""

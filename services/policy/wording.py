@@ -14,20 +14,51 @@ _NAMES: Final[dict[str, tuple[str, str]]] = {
     "phone": ("phone number", "phone numbers"),
     "iban": ("IBAN", "IBANs"),
     "credit_card": ("payment card number", "payment card numbers"),
-    "ip": ("IP address", "IP addresses"),
     "ip_address": ("IP address", "IP addresses"),
-    "ssn": ("social security number", "social security numbers"),
-    "us_ssn": ("social security number", "social security numbers"),
-    "national_id": ("national identity number", "national identity numbers"),
-    "mrn": ("medical record number", "medical record numbers"),
-    "health_plan": ("health plan number", "health plan numbers"),
+    "date_of_birth": ("date of birth", "dates of birth"),
     "person": ("name of a person", "names of persons"),
-    "location": ("place", "places"),
-    "address": ("postal address", "postal addresses"),
-    "date": ("date", "dates"),
-    "api_key": ("API key", "API keys"),
-    "secret": ("secret", "secrets"),
-    "injection": ("sign of an injected instruction", "signs of injected instructions"),
+    "medical_record_number": ("medical record number", "medical record numbers"),
+    "health_plan_number": ("health plan number", "health plan numbers"),
+    "uk_nhs_number": ("British health service number", "British health service numbers"),
+    "us_ssn": ("US social security number", "US social security numbers"),
+    "us_itin": ("US taxpayer number", "US taxpayer numbers"),
+    "uk_nino": ("British national insurance number", "British national insurance numbers"),
+    "de_tax_id": ("German tax number", "German tax numbers"),
+    "au_tfn": ("Australian tax number", "Australian tax numbers"),
+    "ca_sin": ("Canadian social insurance number", "Canadian social insurance numbers"),
+    "jwt": ("web token", "web tokens"),
+    "url_password": ("password in an address", "passwords in addresses"),
+    "secret_assignment": ("written-down secret", "written-down secrets"),
+    **{
+        kind: (f"{nation} identity number", f"{nation} identity numbers")
+        for kind, nation in {
+            "br_cpf": "Brazilian",
+            "es_dni": "Spanish",
+            "es_nie": "Spanish foreigner's",
+            "fi_hetu": "Finnish",
+            "fr_nir": "French",
+            "in_aadhaar": "Indian",
+            "it_codice_fiscale": "Italian",
+            "nl_bsn": "Dutch",
+            "pl_pesel": "Polish",
+            "se_personnummer": "Swedish",
+        }.items()
+    },
+    **{
+        kind: (name, f"{name}s")
+        for kind, name in {
+            "anthropic_api_key": "Anthropic API key",
+            "aws_access_key": "AWS access key",
+            "aws_secret_key": "AWS secret key",
+            "bearer_token": "bearer token",
+            "github_token": "GitHub token",
+            "google_api_key": "Google API key",
+            "openai_api_key": "OpenAI API key",
+            "private_key": "private key",
+            "slack_token": "Slack token",
+            "slack_webhook": "Slack webhook",
+        }.items()
+    },
 }
 """Singular and plural of the types of findings; a type that is not here is spoken of by its own name."""
 

@@ -35,11 +35,18 @@ class Lease:
         self._seconds = seconds
         self._valid_until = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._renewed = asyncio.Condition()
 
     @property
     def valid(self) -> bool:
         """Whether a call may be started: the lease surely lives for another renewal."""
         return time.monotonic() < self._valid_until
+
+    async def until_valid(self) -> None:
+        """Wait until a call may be started."""
+        if not self.valid:
+            async with self._renewed:
+                await self._renewed.wait_for(lambda: self.valid)
 
     async def start(self) -> None:
         """Take the lease and keep renewing it."""
@@ -62,6 +69,8 @@ class Lease:
         await self._pool.execute(_SQL["renew"], self.worker, socket.gethostname(), timedelta(seconds=self._seconds))
         # Counted from before the question, less one renewal: the row lives longer than we believe it does.
         self._valid_until = asked + self._seconds * (1 - 1 / RENEWALS_PER_LEASE)
+        async with self._renewed:
+            self._renewed.notify_all()
 
     async def _renew_regularly(self) -> None:
         while True:

@@ -22,6 +22,7 @@ from schemas.entries import ENTRY_SCHEMA_VERSION
 from schemas.messages import Head
 from services.runtime import queries
 from services.runtime.ids import derive
+from services.runtime.postgres import Connection
 
 _SQL = queries.load("ledger")
 _OPTIONS = orjson.OPT_UTC_Z
@@ -111,7 +112,7 @@ def writes(writer: ChainWriter, head: Head | None, at: datetime) -> Writes:
     return Writes(writer.entries, None if head is None else bytes.fromhex(head.hash), at)
 
 
-async def append(connection: asyncpg.Connection[Any], chains: Iterable[Writes]) -> dict[UUID, list[Entry]]:
+async def append(connection: Connection, chains: Iterable[Writes]) -> dict[UUID, list[Entry]]:
     """Append chains, at most one per record, and return those that did not go in.
 
     The result maps each record whose chain was *not* inserted to the rows stored from that position on, in order;
@@ -150,7 +151,7 @@ async def append(connection: asyncpg.Connection[Any], chains: Iterable[Writes]) 
 
 
 async def read_chains(
-    connection: asyncpg.Connection[Any] | asyncpg.Pool[Any], record_ids: Sequence[UUID]
+    connection: Connection | asyncpg.Pool[Any], record_ids: Sequence[UUID]
 ) -> dict[UUID, list[Entry]]:
     """Return the whole chain of each record that exists, in order."""
     chains: dict[UUID, list[Entry]] = {}

@@ -15,17 +15,17 @@ from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka import ConsumerRecord
 from faststream import AckPolicy
-from faststream.kafka import KafkaBroker
 
 from schemas.codes import ErrorCode
 from schemas.dead_letter import dead_letter_headers
 from schemas.topics import DEAD_LETTER
 from services.runtime.errors import WaybillError
-from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing, Producer, ProducerBrokenError
+from services.runtime.host import Host
+from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing, ProducerBrokenError
 from services.runtime.postgres import blames_a_row
 from services.runtime.settings import Settings
 from services.runtime.slices import MAX_RECORDS, halving, slices
-from services.runtime.telemetry import Telemetry, describe
+from services.runtime.telemetry import describe
 
 BACKOFF_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -72,22 +72,21 @@ def dead_letter(settings: Settings, record: ConsumerRecord[bytes, bytes], code: 
 class MicroBatch:
     """Feeds one stage from its topics."""
 
-    def __init__(self, stage: Stage[Any], settings: Settings, producer: Producer, telemetry: Telemetry) -> None:
-        """Join a stage with what it consumes and produces through."""
+    def __init__(self, stage: Stage[Any], host: Host) -> None:
+        """Join a stage with the host whose broker it consumes and whose producer it uses."""
         self._stage = stage
-        self._settings = settings
-        self._producer = producer
-        self._telemetry = telemetry
+        self._host = host
+        self._settings = host.settings
+        self._telemetry = host.telemetry
         self._failures = 0
-        self.fatal: asyncio.Future[ProducerBrokenError] | None = None
+        self._subscriber: Any = None
+        self.last_poll = time.monotonic()
 
-    def subscribe(
-        self, broker: KafkaBroker, topics: Sequence[str], service: str, *, committed_only: bool = False
-    ) -> Any:
-        """Register the consumer with the broker and return FastStream's subscriber."""
-        subscriber = broker.subscriber(
+    def subscribe(self, topics: Sequence[str], *, committed_only: bool = False) -> None:
+        """Register the consumer with the broker."""
+        self._subscriber = self._host.broker.subscriber(
             *topics,
-            group_id=self._settings.group(service),
+            group_id=self._settings.group(self._host.service),
             batch=True,
             max_records=MAX_RECORDS,
             batch_timeout_ms=20,
@@ -98,8 +97,18 @@ class MicroBatch:
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             isolation_level="read_committed" if committed_only else "read_uncommitted",
         )
-        subscriber(self.handle)
-        return subscriber
+        self._subscriber(self.handle)
+
+    def watch(self) -> None:
+        """Note every poll of the started consumer: one that silently stopped polling has to show as not alive."""
+        consumer = self._subscriber.consumer
+        getmany = consumer.getmany
+
+        async def noted(*partitions: Any, **options: Any) -> Any:
+            self.last_poll = time.monotonic()
+            return await getmany(*partitions, **options)
+
+        consumer.getmany = noted
 
     async def handle(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Carry one polled batch to the point where its offsets may be committed."""
@@ -109,8 +118,8 @@ class MicroBatch:
                 await self._slice(part)
         except Exception as error:
             self._telemetry.batch_failed(error)
-            if isinstance(error, ProducerBrokenError) and self.fatal is not None and not self.fatal.done():
-                self.fatal.set_result(error)
+            if isinstance(error, ProducerBrokenError):
+                self._host.fail(error)
             await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)])
             self._failures += 1
             raise
@@ -134,7 +143,7 @@ class MicroBatch:
                 outgoing.append(dead_letter(self._settings, record, error.code, error.reason))
         if items:
             outgoing += await halving(items, self._stage.run, blames=blames_a_row, poisoned=self._poisoned)
-        await self._producer.send(outgoing)
+        await self._host.producer.send(outgoing)
 
     async def _poisoned(self, item: Any, error: BaseException) -> Sequence[Outgoing]:
         self._telemetry.log.error("poison row isolated", error=describe(error))

@@ -16,7 +16,7 @@ import asyncpg
 
 from services.runtime import queries
 from services.runtime.errors import WaybillError
-from services.runtime.postgres import NotMigratedError
+from services.runtime.postgres import Connection, NotMigratedError
 
 PARTITION_MONTHS = 4
 _SQL = queries.load("migrate")
@@ -53,7 +53,7 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.version)
 
 
-async def migrate(connection: asyncpg.Connection[Any]) -> list[Migration]:
+async def migrate(connection: Connection) -> list[Migration]:
     """Bring the database to this release and return what was applied; raises :class:`MigrationError`."""
     await connection.execute(_SQL["create_history"])
     applied_now: list[Migration] = []
@@ -72,7 +72,7 @@ async def migrate(connection: asyncpg.Connection[Any]) -> list[Migration]:
     return applied_now
 
 
-async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> bool:
+async def _apply(connection: Connection, migration: Migration) -> bool:
     try:
         async with connection.transaction():
             await connection.execute(_SQL["lock"])
@@ -86,7 +86,7 @@ async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> b
     return True
 
 
-async def require_current(connection: asyncpg.Connection[Any] | asyncpg.Pool[Any]) -> None:
+async def require_current(connection: Connection | asyncpg.Pool[Any]) -> None:
     """Raise :class:`NotMigratedError` unless every migration of this release has been applied."""
     try:
         applied = {row["version"] for row in await connection.fetch(_SQL["history"])}

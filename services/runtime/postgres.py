@@ -7,11 +7,17 @@ the row is alone.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
 from services.runtime.errors import WaybillError
+
+Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
+"""A connection of its own, or one borrowed from a pool."""
 
 _BLAMES_A_ROW: Final = ("22", "23", "54")
 _TRANSIENT_CLASSES: Final = ("08", "53", "57", "58", "40", "55")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -87,6 +88,14 @@ class Settings(BaseSettings):
             alias="WAYBILL_ATTEMPT_TIMEOUT_S", gt=0, description="seconds after which an unanswered call is in doubt"
         ),
     ] = 120.0
+    in_doubt_cap_usd: Annotated[
+        Decimal,
+        Field(
+            alias="WAYBILL_IN_DOUBT_CAP_USD",
+            ge=0,
+            description="a call in doubt is tried once more up to this worst case",
+        ),
+    ] = Decimal("1.00")
     lease_s: Annotated[
         float, Field(alias="WAYBILL_LEASE_S", ge=1, description="seconds an executor's lease lives without renewal")
     ] = 20.0

@@ -1,4 +1,4 @@
-"""Bringing a cluster's topics to what the contracts say: created where missing, widened, reconfigured; never deleted."""
+"""Bringing topics to what the contracts say: created where missing, widened, reconfigured; never deleted."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from services.runtime import queries
+from services.runtime.postgres import Connection
 
 JOB: Final = "job"
 OUTPUT: Final = "output"
@@ -28,7 +29,7 @@ class Content(NamedTuple):
     ciphertext: bytes
 
 
-async def store(connection: asyncpg.Connection[Any], contents: Sequence[Content]) -> None:
+async def store(connection: Connection, contents: Sequence[Content]) -> None:
     """Store content in the caller's transaction."""
     if contents:
         columns = zip(*contents, strict=True)

@@ -16,4 +16,12 @@ when the supervisor is killed (:mod:`.guard`). Who finds the lock free may take 
 
 How it fails: what cannot start is a :class:`~services.runtime.errors.WaybillError` that says what to do, and everything
 already started is ended again. A child that dies later is restarted with growing pauses and the stack is ``degraded``.
+
+Its third-party packages come with the extra ``waybill[standalone]``; this file needs none of them.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DEFAULT_STATE_DIR = Path(".waybill")

@@ -38,6 +38,10 @@ class StackStopError(StackError):
     hint = "Run `waybill down` again; if that fails too, end the process ids that `waybill status` names."
 
 
+class StackWaitError(StackError):
+    """The stack did not get into the state that was waited for."""
+
+
 class DiskFullError(StackError):
     """The disk is full."""
 
@@ -84,6 +88,12 @@ class ProcessEndedError(StackStartError):
 
 class ProcessNotReadyError(StackStartError):
     """A process of the stack was not ready in time."""
+
+
+def error_named(name: str) -> type[StackError]:
+    """Return the class of an error that another process raised; :class:`StackStartError` for one that is not ours."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, StackError) else StackStartError
 
 
 NO_SPACE = "No space left on device"

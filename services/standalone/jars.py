@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -27,6 +29,7 @@ REPOSITORY_VARIABLE = "WAYBILL_MAVEN_REPOSITORY"
 CACHE_VARIABLE = "WAYBILL_CACHE_DIR"
 CONNECTIONS = 8
 TRIES = 3
+ABANDONED_SECONDS = 3600.0
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
 Progress = Callable[[int, int], None]
@@ -102,6 +105,7 @@ def ensure_jars(
 def _fetch_all(
     missing: list[Jar], folder: Path, total: int, progress: Progress | None, transport: httpx.BaseTransport | None
 ) -> None:
+    _clear_abandoned(folder)
     repository = os.environ.get(REPOSITORY_VARIABLE)
     done = total - len(missing)
     with (
@@ -118,6 +122,14 @@ def _fetch_all(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what fetches that were killed left half done; a young one may be another process at work."""
+    for part in folder.glob(".*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
 
 
 def _fetch(client: httpx.Client, jar: Jar, url: str, folder: Path) -> None:

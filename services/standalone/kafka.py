@@ -65,6 +65,7 @@ class EmbeddedKafka:
                 *("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)),
             ),
             self._folder,
+            directory=self._folder.kafka,
         )
         properties.unlink()
         fresh.rename(self._data)

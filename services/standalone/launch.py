@@ -65,6 +65,7 @@ async def run_once(
     folder: StateFolder,
     *,
     environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
     user: tuple[int, int] | None = None,
     seconds: float = 120.0,
 ) -> None:
@@ -75,7 +76,7 @@ async def run_once(
     """
     output = folder.open_log(name)
     try:
-        process = await spawn(arguments, output=output, environment=environment or {}, user=user, directory=folder.root)
+        process = await spawn(arguments, output=output, environment=environment or {}, directory=directory, user=user)
     finally:
         os.close(output)
     try:
@@ -86,7 +87,7 @@ async def run_once(
         ) from None
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if code != 0:
         raise failure(folder, name, f"{name} failed", code)

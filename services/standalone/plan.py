@@ -81,6 +81,7 @@ def waybill(around: Surroundings) -> Plan:
         "WAYBILL_SECRETS_DIR": str(folder.secrets),
         "WAYBILL_MASTER_KEY_FILE": str(folder.master_key),
         "WAYBILL_STANDALONE": "1",
+        "PYTHONUNBUFFERED": "1",
     }
     command = (sys.executable, "-m", "services.cli.main")
     ledger = folder.root / "simulator" / "ledger.jsonl"

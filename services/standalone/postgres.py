@@ -148,6 +148,7 @@ class EmbeddedPostgres:
                     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
                 ),
                 self._folder,
+                directory=self._folder.postgres,
                 user=self._user,
             )
         finally:
@@ -185,10 +186,11 @@ class EmbeddedPostgres:
         pid_file = self._data / "postmaster.pid"
         try:
             process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
-            with process.oneshot():
-                is_server = process.name().startswith("postgres") and str(self._data) in process.cmdline()
+            is_server = process.name().startswith("postgres") and str(self._data) in process.cmdline()
         except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
             return
+        except psutil.AccessDenied:
+            is_server = False
         if is_server:
             raise ForeignServerError(f"The PostgreSQL server with process id {process.pid} uses {self._data}.")
         pid_file.unlink()

@@ -146,8 +146,9 @@ class Supervised:
             try:
                 process = await self._spawn()
                 await self._until_ready(process)
-            except (WaybillError, OSError) as error:
-                log.warning("process_not_restarted", process=self.spec.name, restarts=self.restarts, error=str(error))
+            except Exception as error:  # whatever it is: giving up would leave the process down for good
+                unexpected = not isinstance(error, WaybillError | OSError)
+                log.warning("process_not_restarted", process=self.spec.name, error=str(error), exc_info=unexpected)
                 await self._end()
                 lived = time.monotonic() - started
                 continue

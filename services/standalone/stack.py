@@ -16,23 +16,27 @@ from pathlib import Path
 
 import psutil
 
-from services.standalone.errors import StackBusyError, StackStartError, StackStopError
+from services.standalone import DEFAULT_STATE_DIR
+from services.standalone.errors import StackBusyError, StackStartError, StackStopError, StackWaitError, error_named
 from services.standalone.jars import Progress, ensure_jars
 from services.standalone.plan import DEFAULT_PLAN, load_plan
-from services.standalone.state import DEFAULT_STATE_DIR, StateFolder, StateLock
-from services.standalone.status import ProcessRef, StackState, StackStatus
-from services.standalone.supervisor import Part, Report, Supervisor, first_error
+from services.standalone.state import StateFolder, StateLock
+from services.standalone.status import Part, ProcessStatus, StackState, StackStatus
+from services.standalone.supervisor import Report, Supervisor, configure_logging, first_error
 
-ALL_PARTS = frozenset(Part)
-SERVERS_ONLY = frozenset({Part.POSTGRES, Part.KAFKA})
 START_SECONDS = 600.0
 STOP_SECONDS = 120.0
 ORPHAN_SECONDS = 30.0
 APPEAR_SECONDS = 15.0
+WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.02
 
 
 class Stack:
     """The stack of one state folder, whoever started it."""
+
+    ALL_PARTS = frozenset(Part)
+    SERVERS_ONLY = frozenset({Part.POSTGRES, Part.KAFKA})
 
     def __init__(self, state_dir: Path = DEFAULT_STATE_DIR, *, plan: str = DEFAULT_PLAN) -> None:
         """``plan`` names, as ``module:function``, what runs beside PostgreSQL and Kafka."""
@@ -53,22 +57,26 @@ class Stack:
         """
         parts = frozenset(parts)
         if (status := self.status()).running:
+            if missing := parts.difference(status.parts):
+                raise StackBusyError(
+                    f"The stack in {self.folder.root} is up, without {', '.join(sorted(missing))}.",
+                    hint="Stop it first with `waybill down`; its data stays.",
+                )
             return status
         lock = self._enter(parts, jars)
         reading, writing = os.pipe()
         try:
-            supervisor = self._spawn(parts, lock, writing)
+            self._spawn(parts, lock, writing)
         finally:
             os.close(writing)
             lock.close()
         try:
-            with os.fdopen(reading, "rb", buffering=0) as pipe:
-                self._until_ready(_reports(pipe.fileno()), doing)
+            self._until_ready(_reports(reading), doing)
         except BaseException:
-            self._end(psutil.Process(supervisor.pid) if supervisor.poll() is None else None)
+            self.stop()
             raise
-        # It outlives this object on purpose; without this, Python would warn of that.
-        supervisor.returncode = 0
+        finally:
+            os.close(reading)
         return self.status()
 
     def run(
@@ -81,6 +89,7 @@ class Stack:
     ) -> None:
         """Run it in this process (its main thread) until SIGINT or SIGTERM; raises a :class:`StackError`."""
         parts = frozenset(parts)
+        configure_logging()
         lock = self._enter(parts, jars)
 
         def report(line: Report) -> None:
@@ -101,7 +110,10 @@ class Stack:
 
         Raises :class:`StackStopError`.
         """
-        self._end(self._supervisor())
+        supervisor = self._supervisor()
+        if supervisor is not None:
+            _end_process(supervisor, STOP_SECONDS)
+        self._end_leftovers()
 
     def status(self) -> StackStatus:
         """Return how it is. What the folder says counts only while its lock is held."""
@@ -111,6 +123,15 @@ class Stack:
             return StackStatus(state=StackState.DOWN, state_dir=str(self.folder.root))
         if status.supervisor is None or status.supervisor.find() is None:
             return StackStatus(state=StackState.STARTING, state_dir=str(self.folder.root))
+        return status
+
+    def wait_until(self, condition: Callable[[StackStatus], bool], seconds: float = WAIT_SECONDS) -> StackStatus:
+        """Return the first status that fulfils ``condition``; raises :class:`StackWaitError` after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while not condition(status := self.status()):
+            if time.monotonic() > deadline:
+                raise StackWaitError(f"{StackWaitError.__doc__} After {seconds:.0f} s it is {status.state}.")
+            time.sleep(POLL_SECONDS)
         return status
 
     def _enter(self, parts: frozenset[Part], jars: Progress | None) -> StateLock:
@@ -129,10 +150,11 @@ class Stack:
             raise
         return lock
 
-    def _spawn(self, parts: frozenset[Part], lock: StateLock, report: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, parts: frozenset[Part], lock: StateLock, report: int) -> None:
+        """Start the supervisor, which takes over the lock; it detaches itself at once."""
         output = self.folder.open_log("supervisor")
         try:
-            return subprocess.Popen(
+            subprocess.run(
                 [
                     *(sys.executable, "-m", "services.standalone.supervisor"),
                     *("--state-dir", str(self.folder.root), "--plan", self._plan),
@@ -144,6 +166,7 @@ class Stack:
                 stderr=output,
                 pass_fds=(lock.descriptor, report),
                 start_new_session=True,
+                check=False,  # whether it came up, it says through the pipe
             )
         finally:
             os.close(output)
@@ -153,7 +176,7 @@ class Stack:
             if report.ready:
                 return
             if report.error:
-                raise StackStartError(report.error, hint=report.hint)
+                raise error_named(report.error_class)(report.error, hint=report.hint)
             doing(report.doing)
         raise StackStartError(f"The supervisor ended. Its log ends:\n{self.folder.log_tail('supervisor')}")
 
@@ -166,13 +189,8 @@ class Stack:
                 return process
             if time.monotonic() > deadline:
                 raise StackStopError(f"Somebody holds the lock of {self.folder.root}, and does not say who it is.")
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)
         return None
-
-    def _end(self, supervisor: psutil.Process | None) -> None:
-        if supervisor is not None:
-            _end_process(supervisor, STOP_SECONDS)
-        self._end_leftovers()
 
     def _end_leftovers(self) -> None:
         """End what an earlier supervisor may have left: nothing, where the guards did their work."""
@@ -212,4 +230,4 @@ def _reports(pipe: int) -> Iterator[Report]:
             yield Report.model_validate_json(line)
 
 
-__all__ = ["ALL_PARTS", "SERVERS_ONLY", "Part", "ProcessRef", "Stack", "StackState", "StackStatus"]
+__all__ = ["Part", "ProcessStatus", "Stack", "StackState", "StackStatus"]

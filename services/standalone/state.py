@@ -12,7 +12,9 @@ import fcntl
 import os
 import secrets
 import tempfile
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -22,8 +24,9 @@ from services.standalone.errors import StackBusyError, disk_full_explained
 from services.standalone.ports import Ports
 from services.standalone.status import StackState, StackStatus
 
-DEFAULT_STATE_DIR = Path(".waybill")
 LOG_KEPT_BYTES = 10 * 1024 * 1024
+LOG_MARK = "=== started "
+LOCK_PATIENCE_SECONDS = 0.5
 _PORTS = TypeAdapter(dict[str, int])
 
 
@@ -92,17 +95,25 @@ class StateFolder:
         with disk_full_explained("opening a log", path.parent):
             if path.exists() and path.stat().st_size > LOG_KEPT_BYTES:
                 path.replace(path.with_suffix(".log.1"))
-            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, f"{LOG_MARK}{datetime.now(UTC).isoformat(timespec='milliseconds')}\n".encode())
+            except OSError:
+                os.close(descriptor)
+                raise
+            return descriptor
 
     def log_tail(self, name: str, lines: int = 6) -> str:
-        """Return the last lines of the log of ``name``."""
+        """Return the last lines that ``name`` wrote since it was last started."""
         try:
             with self.log(name).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
                 text = file.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
-        return "\n".join(text.rstrip().splitlines()[-lines:])
+        _, mark, since = text.rpartition(LOG_MARK)
+        written = since.partition("\n")[2] if mark else since
+        return "\n".join(written.rstrip().splitlines()[-lines:])
 
     def read_status(self) -> StackStatus:
         """Return what was last written; a file that is missing or unreadable says ``down``."""
@@ -137,24 +148,34 @@ class StateLock:
     def take(cls, folder: StateFolder) -> Self:
         """Take the lock of an existing folder; raises :class:`StackBusyError` if somebody holds it."""
         descriptor = os.open(folder.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise StackBusyError from None
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        # Whoever only looks (:meth:`held`) has it for a moment.
+        while not cls._flock(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise StackBusyError
+            time.sleep(0.01)
         return cls(descriptor)
 
     @classmethod
     def held(cls, folder: StateFolder) -> bool:
         """Whether somebody holds the lock of ``folder`` now."""
         try:
-            lock = cls.take(folder)
-        except StackBusyError:
-            return True
+            descriptor = os.open(folder.root / "lock", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        lock.close()
-        return False
+        try:
+            return not cls._flock(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _flock(descriptor: int, kind: int) -> bool:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of it; a child that inherited the descriptor keeps the lock."""

@@ -22,6 +22,14 @@ class StackState(StrEnum):
     STOPPING = "stopping"
 
 
+class Part(StrEnum):
+    """What of a stack to start."""
+
+    POSTGRES = "postgres"
+    KAFKA = "kafka"
+    SERVICES = "services"
+
+
 class ProcessState(StrEnum):
     """How one process is: ``waiting`` is the pause before it is started again."""
 
@@ -78,6 +86,8 @@ class StackStatus(BaseModel):
 
     state: StackState
     state_dir: str
+    parts: list[Part] = []
+    """What was asked for; one whose address the environment names is not among the processes."""
     database_url: str | None = None
     """Holds the password; the file that keeps it is readable by its owner only."""
     kafka_bootstrap_servers: str | None = None

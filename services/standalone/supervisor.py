@@ -15,7 +15,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
 
@@ -34,20 +33,12 @@ from services.standalone.postgres import NAME as POSTGRES
 from services.standalone.postgres import EmbeddedPostgres
 from services.standalone.process import ProcessSpec, Supervised
 from services.standalone.state import StateFolder
-from services.standalone.status import ProcessRef, ProcessState, StackState, StackStatus
+from services.standalone.status import Part, ProcessRef, ProcessState, StackState, StackStatus
 
 log = structlog.get_logger()
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """Below this no start is tried: PostgreSQL's first log segment and Kafka's folders would not fit."""
 PORT_TRIES = 3
-
-
-class Part(StrEnum):
-    """What of a stack to start."""
-
-    POSTGRES = "postgres"
-    KAFKA = "kafka"
-    SERVICES = "services"
 
 
 class Report(BaseModel):
@@ -56,6 +47,7 @@ class Report(BaseModel):
     doing: str = ""
     ready: bool = False
     error: str = ""
+    error_class: str = ""
     hint: str = ""
 
 
@@ -76,11 +68,12 @@ class Supervisor:
         self._plan = plan
         self._report = report
         environment = os.environ if environment is None else environment
-        self._database_url = environment.get("DATABASE_URL")
-        self._kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS")
+        self._database_url = environment.get("DATABASE_URL") or None
+        self._kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS") or None
         self._simulator_url: str | None = None
         self._ports = folder.read_ports()
-        self._stages: list[list[Supervised]] = []
+        self._servers: list[Supervised] = []
+        self._stages = [self._servers]
         self._state = StackState.STARTING
         self._since = datetime.now(UTC)
         self._ref = ProcessRef.of(os.getpid())
@@ -100,6 +93,8 @@ class Supervisor:
                 self._write()
                 self._report(Report(ready=True))
                 await stopping
+            else:
+                self._report(Report(error="It was stopped before it was ready."))
         finally:
             starting.cancel()
             stopping.cancel()
@@ -143,6 +138,7 @@ class Supervisor:
         """Start a server on its ports; on others if somebody took one of them in the moment before it could."""
         for last in (False,) * (PORT_TRIES - 1) + (True,):
             process = Supervised(spec(), self._folder, changed=self._write)
+            self._servers.append(process)
             self._folder.write_ports(self._ports)
             try:
                 await process.start()
@@ -152,10 +148,8 @@ class Supervisor:
                     raise
                 for name in taken:
                     log.warning("port_taken", name=name, port=self._ports[name], instead=self._ports.renew(name))
+                self._servers.remove(process)
                 continue
-            if not self._stages:
-                self._stages.append([])
-            self._stages[0].append(process)
             return
 
     async def _start_services(self) -> None:
@@ -181,24 +175,24 @@ class Supervisor:
         for stage in reversed(self._stages):
             await asyncio.gather(*(process.stop() for process in stage))
         self._state = StackState.DOWN
-        self._stages.clear()
         self._write()
 
     def _status(self) -> StackStatus:
-        processes = [process.status() for stage in self._stages for process in stage]
         state = self._state
+        processes = [process.status() for stage in self._stages for process in stage]
         if state is StackState.READY and any(process.state is not ProcessState.READY for process in processes):
             state = StackState.DEGRADED
         down = state is StackState.DOWN
         return StackStatus(
             state=state,
             state_dir=str(self._folder.root),
+            parts=sorted(self._parts),
             database_url=None if down else self._database_url,
             kafka_bootstrap_servers=None if down else self._kafka,
             simulator_url=None if down else self._simulator_url,
             since=None if down else self._since,
             supervisor=None if down else self._ref,
-            processes=processes,
+            processes=[] if down else processes,
         )
 
     def _write(self) -> None:
@@ -228,6 +222,8 @@ def main() -> None:
     # The lock is held by this process alone, or a child that lingers would keep it.
     os.set_inheritable(options.lock_fd, False)
     os.set_inheritable(options.report_fd, False)
+    if os.fork() != 0:
+        os._exit(0)  # whoever started us need not reap us: we are nobody's child now
     configure_logging()
     with os.fdopen(options.report_fd, "w") as pipe:
         report = _report_to(pipe)
@@ -238,20 +234,24 @@ def main() -> None:
             error = first_error(raised)
             log.error("stack_failed", error=str(error), exc_info=not isinstance(error, WaybillError))
             hint = error.hint if isinstance(error, WaybillError) else ""
-            report(Report(error=str(error) or type(error).__name__, hint=hint))
+            report(Report(error=str(error) or repr(error), error_class=type(error).__name__, hint=hint))
             sys.exit(1)
 
 
 def configure_logging() -> None:
-    """One line of JSON per event on standard error, which is the supervisor's log."""
+    """Say on standard error what happens: in colour on a terminal, else as JSON lines in the supervisor's log."""
     # A server that does not answer yet is no news; the client would say so several times a second.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if sys.stderr.isatty()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            *renderers,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

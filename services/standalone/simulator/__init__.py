@@ -20,7 +20,7 @@ the request body, and how many times that body was run before. Time and arrival 
 answered that was not charged. A crash may tear the last line of the ledger; readers ignore it and the next start cuts
 it off, for its call was never answered. A second process on the same ledger is refused.
 
-Modules: ``calls`` is the vocabulary; ``openai_wire`` is one vendor's format and nothing else; ``script``, ``knobs``,
+Modules: ``calls`` is the vocabulary; ``openai_*`` is one vendor's format and nothing else; ``script``, ``knobs``,
 ``draw``, ``plan``, ``answers``, ``json_sample`` are the behaviour; ``provider`` runs a call; ``ledger`` charges it;
 ``server`` is HTTP.
 """

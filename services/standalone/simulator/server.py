@@ -6,7 +6,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import orjson
@@ -100,9 +100,7 @@ class SimulatorHttp:
         except LedgerError:
             return self._error(500, "The simulator's charge ledger cannot be written.", call_id=call_id)
 
-        headers = {"x-request-id": call_id, "openai-processing-ms": str(int((time.monotonic() - started) * 1000))}
-        if served.rate is not None:
-            headers |= self._wire.rate_headers(served.rate)
+        headers = self._wire.call_headers(call_id, time.monotonic() - started, served.rate)
         if served.answer is None:
             return self._failed(served, headers)
         return await self._deliver(request, served, served.answer, wire_request.render(served.answer), headers)
@@ -160,7 +158,7 @@ class SimulatorHttp:
         return await self._show_knobs(request)
 
     async def _summary(self, _: web.BaseRequest) -> web.Response:
-        return _json(orjson.dumps(asdict(self._provider.ledger.totals)))
+        return _json(orjson.dumps(self._provider.ledger.totals))
 
     def _error(
         self,

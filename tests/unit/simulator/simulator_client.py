@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ class Client:
     async def control(self, **knob: Any) -> None:
         status, body, _ = await self.post("/sim/control", knob)
         assert status == 200, body
+
+    async def charged(self, count: int) -> None:
+        """Return once so many calls are charged; fails after 30 seconds."""
+        async with asyncio.timeout(30):
+            while len(self.charges()) < count:
+                await self.get("/ready")
 
     def charges(self) -> list[Charge]:
         return read_ledger(self.ledger)

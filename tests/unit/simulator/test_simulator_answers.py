@@ -49,7 +49,8 @@ async def test_a_token_is_four_characters(client: Client) -> None:
 
 @pytest.mark.parametrize("cap", ["max_completion_tokens", "max_tokens"])
 async def test_a_cap_cuts_the_answer(client: Client, cap: str) -> None:
-    completion = await client.chat("[[sim: tokens=500]]", **{cap: 7})
+    options: dict[str, Any] = {cap: 7}
+    completion = await client.chat("[[sim: tokens=500]]", **options)
     assert completion.finish_reason == "length"
     assert completion.usage.completion_tokens == 7
     assert len(completion.message.content or "") == 28
@@ -114,6 +115,9 @@ async def test_a_scripted_tool_call_is_made_once(client: Client) -> None:
         ({"model": None}, "model", "invalid_type"),
         ({"max_completion_tokens": 0}, "max_completion_tokens", "integer_below_min_value"),
         ({"messages": [{"role": "ghost", "content": "x"}]}, "messages.0.role", "invalid_value"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content", "invalid_type"),
+        ({"stop": 5}, "stop", "invalid_type"),
+        ({"tool_choice": "perhaps"}, "tool_choice", "invalid_value"),
         ({"stream": True}, "stream", "unsupported_value"),
         ({"n": 2}, "n", "unsupported_value"),
         ({"tool_choice": "required"}, "tool_choice", "invalid_value"),

@@ -11,6 +11,7 @@ import pytest
 from simulator_client import Client, Start, chat_body
 from simulator_shapes import Completion, Error
 
+from services.standalone.simulator import server
 from services.standalone.simulator.calls import InvalidCallError
 from services.standalone.simulator.draw import Draw
 from services.standalone.simulator.knobs import Knob, TokenBucket
@@ -57,20 +58,20 @@ async def test_a_lost_answer_is_charged(client: Client, script: str, outcome: st
 
 async def test_hang_is_charged_and_ends_when_the_client_leaves(client: Client) -> None:
     call = asyncio.create_task(client.post(CHAT, chat_body(), x_sim_script="hang"))
-    while not outcomes(client):
-        await client.get("/ready")
-        assert not call.done()
+    await client.charged(1)
+    assert not call.done()
     call.cancel()
     await asyncio.wait([call])
     assert outcomes(client) == ["hang"]
 
 
-async def test_a_hang_does_not_hold_up_the_end(start: Start) -> None:
+async def test_a_hang_does_not_hold_up_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_SHUTDOWN_GRACE_S", 3_600.0)
     client = await start()
     call = asyncio.create_task(client.post(CHAT, chat_body(), x_sim_script="hang"))
-    while not outcomes(client):
-        await client.get("/ready")
-    await client.stop()
+    await client.charged(1)
+    async with asyncio.timeout(60):
+        await client.stop()
     with pytest.raises(aiohttp.ClientError):
         await call
 

@@ -1,0 +1,22 @@
+-- name: cancelled
+-- Which of these records were cancelled; a partial index holds only those.
+SELECT record_id FROM record.idempotency WHERE record_id = ANY ($1::uuid[]) AND cancelled_at IS NOT NULL;
+
+-- name: lock_due
+-- Held records that may go on or end, each with why; a person's verdict counts before everything else.
+SELECT h.record_id, h.seq, h.actor,
+       CASE WHEN h.verdict IS NOT NULL THEN h.verdict
+            WHEN c.record_id IS NOT NULL THEN 'cancelled'
+            WHEN h.deadline <= now() THEN 'expired'
+            ELSE 'retry'
+       END AS cause
+FROM record.held h
+LEFT JOIN record.idempotency c ON c.record_id = h.record_id AND c.cancelled_at IS NOT NULL
+WHERE h.verdict IS NOT NULL OR h.due <= now() OR h.deadline <= now() OR c.record_id IS NOT NULL
+ORDER BY h.held_at
+LIMIT $1
+FOR UPDATE OF h SKIP LOCKED;
+
+-- name: delete_held
+-- In the transaction that appends `released`.
+DELETE FROM record.held WHERE record_id = ANY ($1::uuid[]);

@@ -1,0 +1,157 @@
+"""What one slice makes of the messages it read: each becomes an arrival with an identity, before anything is stored.
+
+Identity is a pair of HMACs under the tenant's key: one of what names the job, one of its payload. A job is named by its
+idempotency key, or without one by where and when it stood; a rejected message by its key *and* payload, so that a
+mended message may use the key again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from aiokafka import ConsumerRecord
+
+from schemas.codes import ErrorCode, LatencyClass, Operation
+from schemas.entries import FaultData, Received, Source
+from schemas.job import Job
+from services.classifier.classify import Classification
+from services.classifier.intake import Fault, Rejected
+from services.runtime.ids import content_hash
+from services.runtime.keyring import MasterKey, RecordKey
+
+DEFAULT_DEADLINE: Final = {LatencyClass.BACKGROUND: timedelta(hours=48), LatencyClass.BATCH: timedelta(hours=72)}
+_KEY, _PLACE, _REJECTED, _REPLAY, _PAYLOAD = "key", "place", "rejected", "replay", "payload"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a message the same message."""
+
+    tenant: str
+    key: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One message that gets a record: a job to run, or a rejection to record."""
+
+    source: Source
+    tenant: str
+    identity: Identity
+    record_id: UUID
+    content: bytes
+    job: Job | None
+    classification: Classification | None
+    fault: Fault | None
+    conflict_with: UUID | None = None
+    replay_of: UUID | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_conflict(self, other: UUID, master: MasterKey, record_id: UUID) -> Arrival:
+        """Return the rejection of this job because its key already belongs to another payload."""
+        key = self.job.idempotency_key if self.job else None
+        return replace(
+            self,
+            record_id=record_id,
+            identity=rejected_identity(self.tenant, key, self.content, self.source, master),
+            fault=Fault(ErrorCode.IDEMPOTENCY_CONFLICT, "idempotency_key"),
+            conflict_with=other,
+            classification=None,
+        )
+
+    def received(self, key: RecordKey, at: datetime) -> Received:
+        """Return the data of the record's first entry."""
+        job, document = self.job, self.document
+        digests = {"job": key.digest(self.content)}
+        named = job.idempotency_key if job else document.get("idempotency_key")
+        if isinstance(named, str):
+            digests["idempotency_key"] = key.digest(named.encode("utf-8", "surrogatepass"))
+        if job and job.subject:
+            digests["subject"] = key.digest(job.subject.encode())
+        if job and job.metadata:
+            digests["metadata"] = key.digest(orjson.dumps(job.metadata, option=orjson.OPT_SORT_KEYS))
+        data = Received(
+            tenant=self.tenant,
+            latency_class=job.latency_class if job else _known(LatencyClass, document.get("latency_class")),
+            operation=job.operation if job else _known(Operation, document.get("operation")),
+            deadline=self.deadline(at).isoformat(),
+            source=self.source,
+            bytes=len(self.content),
+            digests=digests,
+            labels=job.labels if job else {},
+            constraints=job.constraints.model_dump(exclude_none=True) if job else {},
+            notify=job.notify if job else "final",
+            replay_of=None if self.replay_of is None else str(self.replay_of),
+        )
+        if self.fault is not None:
+            data["error"] = FaultData(code=self.fault.code, field=self.fault.field)
+            if self.conflict_with is not None:
+                data["error"]["record_id"] = str(self.conflict_with)
+        return data
+
+    def deadline(self, at: datetime) -> datetime:
+        """Return when the job must have ended: the caller's own time, but a replay gets the class's again."""
+        if self.job is None:
+            return at
+        if self.job.deadline is not None and self.replay_of is None:
+            return self.job.deadline
+        return at + DEFAULT_DEADLINE[self.job.latency_class]
+
+
+def source_of(record: ConsumerRecord[bytes, bytes]) -> Source:
+    """Return where a message stood."""
+    return Source(topic=record.topic, partition=record.partition, offset=record.offset)
+
+
+def job_identity(job: Job, content: bytes, record: ConsumerRecord[bytes, bytes], master: MasterKey) -> Identity:
+    """Return the identity of a valid job. Payloads are compared by meaning, white space does not count."""
+    canonical = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)
+    payload = master.tenant_hmac(job.tenant, _PAYLOAD, canonical)
+    if job.idempotency_key is not None:
+        return Identity(job.tenant, key_hmac(master, job.tenant, job.idempotency_key), payload)
+    # A topic made again counts its offsets anew, so the time and the payload belong to the place.
+    place = f"{record.topic}:{record.partition}:{record.offset}:{record.timestamp}:{content_hash(content)}"
+    return Identity(job.tenant, master.tenant_hmac(job.tenant, _PLACE, place.encode()), payload)
+
+
+def rejected_identity(tenant: str, key: str | None, content: bytes, source: Source, master: MasterKey) -> Identity:
+    """Return the identity of a message that is rejected."""
+    payload = master.tenant_hmac(tenant, _PAYLOAD, content)
+    name = (key or f"{source['topic']}:{source['partition']}:{source['offset']}").encode("utf-8", "surrogatepass")
+    return Identity(tenant, master.tenant_hmac(tenant, _REJECTED, name + payload), payload)
+
+
+def replay_identity(tenant: str, record_id: UUID, master: MasterKey) -> Identity:
+    """Return the identity of a replay: a record is replayed at most once."""
+    name = record_id.bytes
+    return Identity(tenant, master.tenant_hmac(tenant, _REPLAY, name), master.tenant_hmac(tenant, _PAYLOAD, name))
+
+
+def key_hmac(master: MasterKey, tenant: str, key: str) -> bytes:
+    """Return the HMAC under which a tenant's idempotency key is known."""
+    return master.tenant_hmac(tenant, _KEY, key.encode("utf-8", "surrogatepass"))
+
+
+def rejection(message: Rejected, content: bytes, source: Source, master: MasterKey, record_id: UUID) -> Arrival:
+    """Return the arrival of a rejected message."""
+    return Arrival(
+        source=source,
+        tenant=message.tenant,
+        identity=rejected_identity(message.tenant, message.idempotency_key, content, source, master),
+        record_id=record_id,
+        content=content,
+        job=None,
+        classification=None,
+        fault=message.fault,
+        document=message.document,
+    )
+
+
+def _known(vocabulary: type[LatencyClass] | type[Operation], value: object) -> str | None:
+    return value if isinstance(value, str) and value in set(vocabulary) else None

@@ -1,0 +1,275 @@
+"""The classifier's stage: one slice of published messages becomes records, in one transaction.
+
+claim the keys ─▶ make the new records' keys ─▶ append received, classified ─▶ vault, open_record ─▶ commit
+     └▶ known: answered from what is stored
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from aiokafka import ConsumerRecord
+from pydantic import ValidationError
+
+from schemas.codes import EntryKind, ErrorCode, Status
+from schemas.job import Cancel, Job, Replay
+from services.classifier import arrival, intake
+from services.classifier.arrival import Arrival
+from services.classifier.classify import classify
+from services.classifier.intake import Fault, Rejected
+from services.runtime import ledger, queries, vault
+from services.runtime.host import Host
+from services.runtime.ids import derive, new_record_id
+from services.runtime.kafka import Outgoing
+from services.runtime.ledger import ChainWriter, Entry
+from services.runtime.microbatch import dead_letter
+from services.runtime.postgres import Connection
+
+_SQL = queries.load("intake")
+Message = Job | Cancel | Replay | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One record of Kafka, and what its bytes are."""
+
+    record: ConsumerRecord[bytes, bytes]
+    message: Message
+
+    @property
+    def content(self) -> bytes:
+        """The bytes published."""
+        return self.record.value or b""
+
+
+class ClassifierStage:
+    """Intake and classification of micro-batches."""
+
+    def __init__(self, host: Host, clock: Callable[[], datetime]) -> None:
+        """Take the host's parts; ``clock`` gives the time that entries carry."""
+        self._host = host
+        self._clock = clock
+        self._sweep_after: Final = timedelta(seconds=host.settings.sweep_after_s)
+
+    def read(self, record: ConsumerRecord[bytes, bytes]) -> Item:
+        """Return the record's message; raises ``UnreadableError``."""
+        return Item(record, intake.read(record.value, intake.published_at(record.timestamp)))
+
+    async def run(self, items: Sequence[Item]) -> Sequence[Outgoing]:
+        """Take in one slice."""
+        originals = await self._originals([item.message for item in items if isinstance(item.message, Replay)])
+        arrivals = await asyncio.to_thread(self._arrivals, items, originals)
+        cancels = [item.message for item in items if isinstance(item.message, Cancel)]
+        async with self._host.pool.acquire() as connection, connection.transaction():
+            await self._remember_cancels(connection, cancels)
+            outgoing, losers = await self._take_in(connection, arrivals)
+            outgoing += await self._answer_known(connection, losers)
+        return outgoing
+
+    async def poisoned(self, item: Item, error: BaseException) -> Sequence[Outgoing]:
+        """Keep a message that the database refuses."""
+        reason = "the database refuses a value of this message"
+        return [dead_letter(self._host.settings, item.record, ErrorCode.INTERNAL, reason)]
+
+    # -- before the transaction -----------------------------------------------------------------------------------
+
+    async def _originals(self, replays: Sequence[Replay]) -> dict[UUID, bytes]:
+        """Return the job content of the records to replay that are the tenant's own, ended, and not erased."""
+        wanted = {replay.record_id: replay.tenant for replay in replays}
+        if not wanted:
+            return {}
+        chains = await ledger.read_chains(self._host.pool, list(wanted))
+        ids = [
+            record_id
+            for record_id, chain in chains.items()
+            if any(entry.kind == EntryKind.SEALED for entry in chain)
+            and chain[0].content()["data"]["tenant"] == wanted[record_id]
+            and any(entry.kind == EntryKind.CLASSIFIED for entry in chain)
+        ]
+        keys = await self._host.keyring.load(ids)
+        entries = {record_id: derive(record_id, EntryKind.RECEIVED, 0) for record_id in ids}
+        found = await vault.load(self._host.pool, [(r, e, vault.JOB) for r, e in entries.items()])
+        return {
+            record_id: keys[record_id].decrypt(entries[record_id], vault.JOB, content.ciphertext)
+            for (record_id, _), content in found.items()
+            if record_id in keys
+        }
+
+    def _arrivals(self, items: Sequence[Item], originals: dict[UUID, bytes]) -> list[Arrival]:
+        """Work out what every message is. Heavy, and in a thread: the heartbeat lives on the event loop."""
+        arrivals: list[Arrival] = []
+        for item in items:
+            match item.message:
+                case Job() as job:
+                    arrivals.append(self._job(item, job))
+                case Rejected() as message:
+                    arrivals.append(self._rejection(item, message))
+                case Replay() as replay:
+                    arrivals.append(self._replay(item, replay, originals.get(replay.record_id)))
+        return arrivals
+
+    def _job(self, item: Item, job: Job) -> Arrival:
+        return Arrival(
+            source=arrival.source_of(item.record),
+            tenant=job.tenant,
+            identity=arrival.job_identity(job, item.content, item.record, self._host.master),
+            record_id=new_record_id(),
+            content=item.content,
+            job=job,
+            classification=classify(job),
+            fault=None,
+        )
+
+    def _rejection(self, item: Item, message: Rejected) -> Arrival:
+        source = arrival.source_of(item.record)
+        return arrival.rejection(message, item.content, source, self._host.master, new_record_id())
+
+    def _replay(self, item: Item, replay: Replay, original: bytes | None) -> Arrival:
+        refusal = Rejected(replay.tenant, Fault(ErrorCode.INVALID_MESSAGE, "record_id"), {})
+        if original is None:
+            return self._rejection(item, refusal)
+        try:
+            job = Job.model_validate(orjson.loads(original))
+        except (ValidationError, orjson.JSONDecodeError):
+            return self._rejection(item, refusal)
+        return Arrival(
+            source=arrival.source_of(item.record),
+            tenant=job.tenant,
+            identity=arrival.replay_identity(replay.tenant, replay.record_id, self._host.master),
+            record_id=new_record_id(),
+            content=original,
+            job=job,
+            classification=classify(job),
+            fault=None,
+            replay_of=replay.record_id,
+        )
+
+    # -- within it ------------------------------------------------------------------------------------------------
+
+    async def _remember_cancels(self, connection: Connection, cancels: Sequence[Cancel]) -> None:
+        keys = sorted({(c.tenant, arrival.key_hmac(self._host.master, c.tenant, c.idempotency_key)) for c in cancels})
+        if keys:
+            await connection.execute(_SQL["cancel_keys"], [tenant for tenant, _ in keys], [key for _, key in keys])
+
+    async def _take_in(
+        self, connection: Connection, arrivals: Sequence[Arrival]
+    ) -> tuple[list[Outgoing], list[Arrival]]:
+        """Make records of the arrivals that win their keys; return what follows, and which others are redeliveries."""
+        winners, losers = await self._claim(connection, arrivals)
+        redelivered, conflicts = await self._conflicts(connection, losers)
+        if conflicts:
+            # A conflict is a record of its own; its identity holds the payload, so it cannot conflict again.
+            more, known = await self._claim(connection, conflicts)
+            winners += more
+            redelivered += known
+        return await self._store(connection, winners), redelivered
+
+    async def _claim(
+        self, connection: Connection, arrivals: Sequence[Arrival]
+    ) -> tuple[list[tuple[Arrival, bool]], list[Arrival]]:
+        """Return the winners, each with whether a cancel waits for it, and the losers."""
+        first: dict[tuple[str, bytes], Arrival] = {}
+        losers = [a for a in arrivals if first.setdefault((a.identity.tenant, a.identity.key), a) is not a]
+        if not first:
+            return [], []
+        keys = sorted(first)
+        columns = (
+            [tenant for tenant, _ in keys],
+            [key for _, key in keys],
+            [first[key].identity.payload for key in keys],
+            [first[key].record_id for key in keys],
+        )
+        won = {
+            (row["tenant"], row["key_hmac"]): row["cancelled_at"] is not None
+            for row in await connection.fetch(_SQL["claim_keys"], *columns)
+        }
+        winners = [(first[key], won[key]) for key in keys if key in won]
+        return winners, losers + [first[key] for key in keys if key not in won]
+
+    async def _conflicts(
+        self, connection: Connection, losers: Sequence[Arrival]
+    ) -> tuple[list[Arrival], list[Arrival]]:
+        owners = await self._owners(connection, losers)
+        redelivered: list[Arrival] = []
+        conflicts: list[Arrival] = []
+        for loser in losers:
+            owner, payload = owners[loser.identity.tenant, loser.identity.key]
+            if payload == loser.identity.payload:
+                redelivered.append(loser)
+            else:
+                conflicts.append(loser.as_conflict(owner, self._host.master, new_record_id()))
+        return redelivered, conflicts
+
+    async def _owners(
+        self, connection: Connection, arrivals: Sequence[Arrival]
+    ) -> dict[tuple[str, bytes], tuple[UUID, bytes]]:
+        keys = sorted({(a.identity.tenant, a.identity.key) for a in arrivals})
+        if not keys:
+            return {}
+        rows = await connection.fetch(_SQL["read_keys"], [tenant for tenant, _ in keys], [key for _, key in keys])
+        return {(row["tenant"], row["key_hmac"]): (row["record_id"], row["payload_hmac"]) for row in rows}
+
+    async def _store(self, connection: Connection, winners: Sequence[tuple[Arrival, bool]]) -> list[Outgoing]:
+        if not winners:
+            return []
+        now = self._clock()
+        # Committed before the records: a crash here leaves orphans, which are swept; the other order loses content.
+        keys = await self._host.keyring.create([a.record_id for a, _ in winners])
+        chains: list[ledger.Writes] = []
+        contents: list[vault.Content] = []
+        outgoing: list[Outgoing] = []
+        for taken, cancelled in winners:
+            key = keys[taken.record_id]
+            writer = ChainWriter(taken.record_id)
+            received = taken.received(key, now)
+            first = writer.add(EntryKind.RECEIVED, received, now)
+            if taken.classification is not None:
+                writer.add(EntryKind.CLASSIFIED, taken.classification.entry, now)
+            chains.append(ledger.writes(writer, None, now))
+            ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)
+            contents.append(vault.Content(taken.record_id, first.entry_id, vault.JOB, ciphertext))
+            outgoing.append(self._wake(taken, writer.entries[-1], received, now, cancelled=cancelled))
+        await ledger.append(connection, chains)
+        await vault.store(connection, contents)
+        await self._open(connection, [a for a, _ in winners])
+        return outgoing
+
+    async def _open(self, connection: Connection, taken: Sequence[Arrival]) -> None:
+        ids, tenants = [a.record_id for a in taken], [a.tenant for a in taken]
+        await connection.execute(_SQL["open_records"], ids, tenants, self._sweep_after)
+        replays = [a for a in taken if a.replay_of is not None and a.job is not None and a.job.idempotency_key]
+        if replays:
+            await connection.execute(
+                _SQL["repoint_keys"],
+                [a.tenant for a in replays],
+                [arrival.key_hmac(self._host.master, a.tenant, a.job.idempotency_key or "") for a in replays if a.job],
+                [a.replay_of for a in replays],
+                [a.record_id for a in replays],
+            )
+
+    def _wake(self, taken: Arrival, last: Entry, received: Any, now: datetime, *, cancelled: bool) -> Outgoing:
+        wakeups = self._host.wakeups
+        if taken.fault is not None:
+            return wakeups.end(taken.tenant, last, Status.REJECTED, taken.fault.code, taken.fault.field)
+        if cancelled:
+            return wakeups.end(taken.tenant, last, Status.CANCELLED, ErrorCode.CANCELLED)
+        assert taken.classification is not None
+        return wakeups.classified(received, now.isoformat(), last, taken.classification.features)
+
+    async def _answer_known(self, connection: Connection, losers: Sequence[Arrival]) -> list[Outgoing]:
+        """Answer redeliveries: an unsealed record is woken from its beginning, a sealed one publishes again."""
+        owners = await self._owners(connection, losers)
+        chains = await ledger.read_chains(connection, list({record_id for record_id, _ in owners.values()}))
+        outgoing: list[Outgoing] = []
+        for chain in chains.values():
+            sealed = any(entry.kind == EntryKind.SEALED for entry in chain)
+            message = self._host.wakeups.for_chain(chain if sealed else chain[:2])
+            if message is not None:
+                outgoing.append(message)
+        return outgoing

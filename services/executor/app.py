@@ -1,0 +1,133 @@
+"""The executor, wired: `routed.*` in, through a sliding window; `outcomes` out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+
+from aiokafka import ConsumerRecord
+from faststream import AckPolicy
+from pydantic import ValidationError
+
+from schemas.codes import ErrorCode, Status
+from schemas.messages import Routed
+from schemas.topics import ROUTED_BACKGROUND, ROUTED_BATCH
+from services.executor.routes import Routes, Secrets
+from services.executor.store import Store
+from services.executor.transport import Transport
+from services.executor.work import Tools, Work
+from services.policy import Catalog, PolicyError
+from services.runtime.coalesce import Coalescer
+from services.runtime.errors import WaybillError
+from services.runtime.host import Host
+from services.runtime.ids import now
+from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing
+from services.runtime.lease import Lease
+from services.runtime.microbatch import dead_letter
+from services.runtime.postgres import blames_a_row
+from services.runtime.sliding import SlidingConsumer
+from services.runtime.telemetry import describe
+
+NAME = "executor"
+
+
+class CatalogRefusedError(WaybillError):
+    """The catalog cannot be used."""
+
+    hint = "Mend the file named, or set WAYBILL_CONFIG_DIR to the folder that holds it."
+
+
+class Executor:
+    """The service: one sliding-window consumer."""
+
+    def __init__(self, host: Host) -> None:
+        """Load the catalog and register the consumer; raises :class:`CatalogRefusedError`."""
+        settings = host.settings
+        self._host = host
+        try:
+            catalog = Catalog.load(settings.config_dir / "catalog.yaml", os.environ)
+        except PolicyError as error:
+            raise CatalogRefusedError(str(error)) from error
+        self._transport = Transport(settings.max_in_flight)
+        self._lease = Lease(host.pool, host.telemetry, seconds=settings.lease_s)
+        self._outgoing = Coalescer[Outgoing, None](self._send, most=500, parallel=4)
+        self._tools = Tools(
+            store=Store(host.pool, host.keyring, host.telemetry),
+            routes=Routes(catalog, self._transport, Secrets(settings.secrets_dir)),
+            lease=self._lease,
+            wakeups=host.wakeups,
+            clock=now,
+            jitter=random.random,
+            attempt_timeout_s=settings.attempt_timeout_s,
+            in_doubt_cap_usd=settings.in_doubt_cap_usd,
+            count=lambda event: host.telemetry.events.labels(event).inc(),
+        )
+        self._consumer = SlidingConsumer(self._carry, max_in_flight=settings.max_in_flight, telemetry=host.telemetry)
+        host.telemetry.gauges.labels("in_flight").set_function(lambda: self._consumer.in_flight)
+        self._subscriber = host.broker.subscriber(
+            settings.topic(ROUTED_BACKGROUND.name),
+            settings.topic(ROUTED_BATCH.name),
+            group_id=settings.group(NAME),
+            ack_policy=AckPolicy.MANUAL,
+            listener=self._consumer,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        )
+
+    async def start(self) -> None:
+        """Take the lease, then begin to consume."""
+        await self._lease.start()
+        consumer = self._subscriber.consumer
+        assert consumer is not None, "the broker has started"
+        self._consumer.attach(consumer)
+        self._host.run_in_background(self._consumer.run)
+        self._host.run_in_background(self._watch)
+
+    async def stop(self) -> None:
+        """Let calls in flight end, commit, give the lease up."""
+        cancelled = await self._consumer.drain(self._host.settings.drain_timeout_s)
+        if cancelled:
+            self._host.telemetry.log.warning("calls cut off; their claims are in doubt", calls=cancelled)
+        await self._lease.stop()
+        await self._transport.close()
+
+    def last_poll(self) -> float:
+        """Return when the consumer last polled."""
+        return self._consumer.last_poll
+
+    async def _watch(self) -> None:
+        self._host.fail(await self._consumer.failure)
+
+    async def _carry(self, record: ConsumerRecord[bytes, bytes]) -> None:
+        """Carry one message to its end: its slot is done when this returns."""
+        try:
+            message = Routed.model_validate_json(record.value or b"")
+        except ValidationError:
+            reason = "not a routed message of this release"
+            await self._outgoing.ask(dead_letter(self._host.settings, record, ErrorCode.INVALID_MESSAGE, reason))
+            return
+        work = Work(self._tools, message)
+        try:
+            outgoing = await work.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if not blames_a_row(error):
+                raise
+            self._host.telemetry.log.error(
+                "the database refuses this record's entry", record_id=str(message.record_id), error=describe(error)
+            )
+            head = work.head
+            outgoing = self._host.wakeups.outcome(
+                message.record_id, message.tenant, head.seq, head.hash, Status.FAILED, ErrorCode.INTERNAL
+            )
+        if outgoing is not None:
+            await self._outgoing.ask(outgoing)
+        self._host.telemetry.messages.inc()
+
+    async def _send(self, messages: Sequence[Outgoing]) -> Sequence[None]:
+        await self._host.producer.send(messages)
+        return [None] * len(messages)

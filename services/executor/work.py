@@ -1,0 +1,356 @@
+"""One record's way through the executor: a loop of named steps over one state.
+
+    read ─▶ plan ─▶ wait ─▶ claim ─▶ call ─▶ finish ─▶ plan …
+                └▶ hold            └▶ fenced: aside
+                └▶ end ─▶ outcomes
+
+The claim is committed before the call, and only who holds it calls. Whoever meets another's open claim leaves it to its
+owner while that lease lives; afterwards the claim is in doubt, and stays open: its answer, if it comes, goes aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from schemas.codes import EntryKind, ErrorCode, FailureClass, Status
+from schemas.entries import AttemptFinished, AttemptStarted, Held, LateResult, Usage, Validated
+from schemas.messages import Head, Routed
+from services.executor import plan
+from services.executor.adapter import Answer, Failure, WireRequest
+from services.executor.openai_compatible import LAYOUT
+from services.executor.routes import CallResult, Routes
+from services.executor.store import AppendRequest, Aside, HeldRow, Store
+from services.executor.transport import Broken
+from services.executor.validate import passed, validate
+from services.runtime import ledger, vault
+from services.runtime.chain import Claim, Progress, claim_of, progress_of
+from services.runtime.ids import derive, new_claim_id
+from services.runtime.kafka import Outgoing
+from services.runtime.keyring import RecordKey
+from services.runtime.lease import Lease
+from services.runtime.ledger import ChainWriter, Entry
+from services.runtime.wakeup import Wakeups
+
+CLAIM_GRACE_S: Final = 30.0
+"""How long after its call's timeout a claim still belongs to a live worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the work on a record needs; one for all records of a process."""
+
+    store: Store
+    routes: Routes
+    lease: Lease
+    wakeups: Wakeups
+    clock: Callable[[], datetime]
+    jitter: Callable[[], float]
+    attempt_timeout_s: float
+    in_doubt_cap_usd: Decimal
+    count: Callable[[str], None]
+
+
+class Fenced(Enum):
+    """Our append found other rows: what we may do now."""
+
+    STALE = auto()
+    """Somebody carried the record further, or a live worker holds it: stop."""
+    IN_DOUBT = auto()
+    """An open claim of a worker that is gone: plan again behind it."""
+
+
+@dataclass(slots=True)
+class Finished:
+    """What one call brought, ready to be recorded."""
+
+    data: AttemptFinished
+    validated: Validated | None
+    output: bytes | None
+
+
+@dataclass(slots=True)
+class Work:
+    """One record in work. :meth:`run` returns the message that follows, or None where nobody is to be woken."""
+
+    tools: Tools
+    message: Routed
+    head: Head = field(init=False)
+    progress: Progress = field(init=False, default_factory=Progress)
+    retry_after_ms: int | None = field(init=False, default=None)
+
+    async def run(self) -> Outgoing | None:
+        """Carry the record on until it ends, waits, or turns out to be somebody else's."""
+        self.head = self.message.head
+        stored = await self.tools.store.read_job(self.message.record_id)
+        if self.message.resume:
+            last = await self._catch_up()
+            if last is None:
+                return None
+            if last.kind == EntryKind.VALIDATED:
+                return self._end(_end_after(last.content()["data"]))
+        if stored.job is None or stored.key is None:
+            return self._end(plan.End(Status.CANCELLED, ErrorCode.CONTENT_ERASED))
+        return await self._attempts(stored.job, stored.key, cancelled=stored.cancelled)
+
+    async def _attempts(self, job: Mapping[str, Any], key: RecordKey, *, cancelled: bool) -> Outgoing | None:
+        while True:
+            step = plan.next_step(self.message.decision, self.progress, self._circumstances(cancelled=cancelled))
+            if isinstance(step, plan.End):
+                return self._end(step)
+            if isinstance(step, plan.Hold):
+                if await self._hold(step) is not Fenced.IN_DOUBT:
+                    return None
+                continue
+            if step.delay_s > 0:
+                await asyncio.sleep(step.delay_s)
+                cancelled = (await self.tools.store.read_job(self.message.record_id)).cancelled
+                if cancelled:
+                    continue
+            request = self.tools.routes.request(job, self.message.decision, step.route)
+            claim = await self._claim(step, key.digest(request.body))
+            if claim is Fenced.STALE:
+                return None
+            if claim is Fenced.IN_DOUBT:
+                continue
+            finished = await self._call(step, claim, request, job)
+            if not await self._finish(finished, claim, key):
+                return None
+            if finished.validated is not None:
+                return self._end(_end_after(finished.validated))
+            self.progress.finish(claim.entry_id, {**finished.data})
+            self.retry_after_ms = finished.data["retry_after_ms"]
+
+    # -- where we are ---------------------------------------------------------------------------------------------
+
+    async def _catch_up(self) -> Entry | None:
+        """Read what was tried before the message's head, and return the head; None where it is not ours."""
+        chain = await self.tools.store.read_chain(self.message.record_id)
+        if len(chain) != self.head.seq + 1 or chain[-1].hash.hex() != self.head.hash:
+            return None
+        self.progress = progress_of(chain)
+        last = chain[-1]
+        if last.kind == EntryKind.ATTEMPT_STARTED and await self._belongs_to_its_worker(self.progress.claims[-1]):
+            return None
+        return last
+
+    def _circumstances(self, *, cancelled: bool) -> plan.Circumstances:
+        decision = self.message.decision
+        return plan.Circumstances(
+            now=self.tools.clock(),
+            deadline=self.message.deadline,
+            knows=self.tools.routes.knows,
+            cancelled=cancelled,
+            in_doubt_cap_usd=self.tools.in_doubt_cap_usd,
+            worst_case=lambda route: self.tools.routes.worst_case(
+                route, decision.estimate.input_tokens, decision.budgets.max_output_tokens
+            ),
+            jitter=self.tools.jitter,
+            retry_after_ms=self.retry_after_ms,
+        )
+
+    async def _belongs_to_its_worker(self, claim: Claim) -> bool:
+        """Whether an open claim is its worker's to answer: the lease lives, and the call's own time is not over."""
+        if claim.deadline <= self.tools.clock():
+            return False
+        return claim.worker in await self.tools.lease.alive([claim.worker])
+
+    async def _meets(self, stored: list[Entry]) -> Fenced:
+        """Our append found other rows: find out whether we may go on behind them."""
+        if len(stored) != 1 or stored[0].kind != EntryKind.ATTEMPT_STARTED:
+            return Fenced.STALE
+        claim = claim_of(stored[0], stored[0].content()["data"])
+        if await self._belongs_to_its_worker(claim):
+            return Fenced.STALE
+        self.progress.start(claim)
+        self.head = stored[0].head
+        self.tools.count("claim_in_doubt")
+        return Fenced.IN_DOUBT
+
+    # -- claim ----------------------------------------------------------------------------------------------------
+
+    async def _claim(self, step: plan.Call, request_digest: str) -> Claim | Fenced:
+        """Commit the claim of a call; only who holds it makes the call."""
+        await self.tools.lease.until_valid()
+        now = self.tools.clock()
+        data = AttemptStarted(
+            attempt=len(self.progress.claims) + 1,
+            worker=str(self.tools.lease.worker),
+            route=step.route.model_dump(mode="json"),
+            layout=LAYOUT,
+            fallback=step.fallback,
+            may_double_pay=step.may_double_pay,
+            request_digest=request_digest,
+            max_output_tokens=self.message.decision.budgets.max_output_tokens,
+            worst_case_usd=format(step.worst_case_usd, "f"),
+            attempt_deadline=(now + timedelta(seconds=self.tools.attempt_timeout_s + CLAIM_GRACE_S)).isoformat(),
+        )
+        writer = ChainWriter(self.message.record_id, self.head)
+        entry = writer.add(EntryKind.ATTEMPT_STARTED, data, now, entry_id=new_claim_id())
+        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))
+        if stored is not None and not _is_stored(entry, stored):
+            return await self._meets(stored)
+        self.head = entry.head
+        claim = claim_of(entry, {**data})
+        self.progress.start(claim)
+        return claim
+
+    # -- call -----------------------------------------------------------------------------------------------------
+
+    async def _call(self, step: plan.Call, claim: Claim, request: WireRequest, job: Mapping[str, Any]) -> Finished:
+        began = time.perf_counter()
+        if self.tools.lease.valid:
+            call = await self.tools.routes.call(
+                request, step.route, claim.entry_id, timeout_s=self.tools.attempt_timeout_s
+            )
+        else:
+            # Paused between claim and call: others may hold the claim for lost by now, so nothing is sent.
+            call = CallResult(Broken(FailureClass.TIMEOUT_UNSENT))
+        data = AttemptFinished(
+            claim=str(claim.entry_id),
+            attempt=claim.attempt,
+            outcome="ok" if isinstance(call.outcome, Answer) else "failed",
+            failure_class=None,
+            http_status=call.status,
+            usage=None,
+            cost_usd=None,
+            latency_ms=round((time.perf_counter() - began) * 1000),
+            provider_request_id=call.request_id,
+            response_model=None,
+            finish_reason=None,
+            retry_after_ms=None,
+            output_digest=None,
+            output_entry=None,
+        )
+        return self._told(step, claim, job, call.outcome, data)
+
+    def _told(
+        self,
+        step: plan.Call,
+        claim: Claim,
+        job: Mapping[str, Any],
+        outcome: Answer | Failure | Broken,
+        data: AttemptFinished,
+    ) -> Finished:
+        """Complete what is to be recorded of a call."""
+        if isinstance(outcome, Broken):
+            data["failure_class"] = outcome.failure_class
+            if outcome.in_doubt:
+                data["outcome"] = "lost"
+            return Finished(data, None, None)
+        data["finish_reason"] = outcome.finish_reason
+        data["response_model"] = outcome.response_model
+        data["usage"] = outcome.usage
+        if outcome.usage is not None:
+            data["cost_usd"] = format(self.tools.routes.cost(step.route, outcome.usage), "f")
+        if isinstance(outcome, Failure):
+            data["failure_class"] = outcome.failure_class
+            data["retry_after_ms"] = outcome.retry_after_ms
+            if outcome.usage is None and outcome.failure_class is not FailureClass.MALFORMED_ANSWER:
+                data["cost_usd"] = "0"
+            return Finished(data, None, None)
+        checks = validate(job, outcome)
+        validated = Validated(claim=str(claim.entry_id), checks=checks, passed=passed(checks), safety_actions=[])
+        return Finished(data, validated, orjson.dumps(outcome.output))
+
+    # -- finish ---------------------------------------------------------------------------------------------------
+
+    async def _finish(self, finished: Finished, claim: Claim, key: RecordKey) -> bool:
+        """Record what a call brought; a fenced worker puts it aside instead, and False is returned."""
+        now = self.tools.clock()
+        record_id = self.message.record_id
+        entry_id = derive(record_id, EntryKind.ATTEMPT_FINISHED, str(claim.entry_id))
+        content = None
+        if finished.output is not None:
+            finished.data["output_digest"] = key.digest(finished.output)
+            finished.data["output_entry"] = str(entry_id)
+            content = vault.Content(
+                record_id, entry_id, vault.OUTPUT, key.encrypt(entry_id, vault.OUTPUT, finished.output)
+            )
+        writer = ChainWriter(record_id, self.head)
+        writer.add(EntryKind.ATTEMPT_FINISHED, finished.data, now, entry_id=entry_id)
+        if finished.validated is not None:
+            writer.add(EntryKind.VALIDATED, finished.validated, now, cause=str(claim.entry_id))
+        request = AppendRequest(ledger.writes(writer, self.head, now), content)
+        stored = await self.tools.store.append(request)
+        if stored is None:
+            self.head = writer.entries[-1].head
+            return True
+        if _is_stored(writer.entries[0], stored):
+            # An ambiguous commit, settled: ours is stored, whoever has carried it on since.
+            self.head = stored[-1].head
+            return len(stored) == len(writer.entries)
+        await self._put_aside(finished, claim, key)
+        return False
+
+    async def _put_aside(self, finished: Finished, claim: Claim, key: RecordKey) -> None:
+        self.tools.count("answer_put_aside")
+        if finished.data["outcome"] == "lost":
+            return  # nothing was learned: the open claim says as much
+        record_id = self.message.record_id
+        entry_id = derive(record_id, EntryKind.LATE_RESULT, str(claim.entry_id))
+        content = None
+        if finished.output is not None:
+            content = vault.Content(
+                record_id, entry_id, vault.OUTPUT, key.encrypt(entry_id, vault.OUTPUT, finished.output)
+            )
+        usage: Usage | None = finished.data["usage"]
+        data = LateResult(
+            claim=str(claim.entry_id),
+            attempt=claim.attempt,
+            outcome=finished.data["outcome"],
+            failure_class=finished.data["failure_class"],
+            usage=usage,
+            cost_usd=finished.data["cost_usd"],
+            latency_ms=finished.data["latency_ms"],
+            provider_request_id=finished.data["provider_request_id"],
+            worker=str(claim.worker),
+            route=_route_named(self.message, claim.route),
+        )
+        await self.tools.store.put_aside(Aside(record_id, entry_id, EntryKind.LATE_RESULT, {**data}, content))
+
+    # -- hold, end ------------------------------------------------------------------------------------------------
+
+    async def _hold(self, step: plan.Hold) -> Fenced | None:
+        """Hold the record; it then belongs to its held row."""
+        now = self.tools.clock()
+        doubtful: UUID | None = self.progress.unresolved[-1].entry_id if self.progress.unresolved else None
+        writer = ChainWriter(self.message.record_id, self.head)
+        held = Held(reason=step.reason, due=None, claim=None if doubtful is None else str(doubtful))
+        entry = writer.add(EntryKind.HELD, held, now)
+        row = HeldRow(entry.record_id, entry.seq, self.message.tenant, step.reason, None, self.message.deadline)
+        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now), held=row))
+        if stored is not None and not _is_stored(entry, stored):
+            return await self._meets(stored)
+        self.tools.count("held")
+        return None
+
+    def _end(self, end: plan.End) -> Outgoing:
+        return self.tools.wakeups.outcome(
+            self.message.record_id, self.message.tenant, self.head.seq, self.head.hash, end.status, end.code
+        )
+
+
+def _is_stored(entry: Entry, stored: list[Entry]) -> bool:
+    """Whether the rows that an append met begin with our own: an ambiguous commit, settled."""
+    return bool(stored) and stored[0].entry_id == entry.entry_id
+
+
+def _end_after(validated: Mapping[str, Any] | Validated) -> plan.End:
+    if validated["passed"]:
+        return plan.End(Status.SUCCEEDED)
+    return plan.End(Status.FAILED, ErrorCode.VALIDATION_FAILED)
+
+
+def _route_named(message: Routed, name: str) -> dict[str, Any]:
+    routes = [message.decision.route, *(fallback.route for fallback in message.decision.fallbacks)]
+    return next(route for route in routes if route.name == name).model_dump(mode="json")

@@ -1,0 +1,71 @@
+"""The recorder, wired: `outcomes` in; `results` out; sweeper, late entries and upkeep beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from schemas.topics import OUTCOMES
+from services.recorder.late import LateEntries
+from services.recorder.stage import RecorderStage
+from services.recorder.sweeper import AT_ONCE, Sweeper
+from services.recorder.upkeep import Upkeep
+from services.runtime.host import Host
+from services.runtime.ids import now
+from services.runtime.microbatch import MicroBatch
+from services.runtime.postgres import is_transient
+from services.runtime.telemetry import describe
+
+NAME = "recorder"
+LATE_EVERY_S: Final = 2.0
+UPKEEP_EVERY_S: Final = 3600.0
+SWEEPS_PER_INTERVAL: Final = 4
+
+
+class Recorder:
+    """The service: one micro-batch consumer, and three loops beside it."""
+
+    def __init__(self, host: Host) -> None:
+        """Register the consumer with the host's broker."""
+        self._host = host
+        self._consumer = MicroBatch(RecorderStage(host, now), host)
+        self._consumer.subscribe([host.settings.topic(OUTCOMES.name)])
+        self._late = LateEntries(host, now)
+        self._sweeper = Sweeper(host, now)
+        self._upkeep = Upkeep(host)
+
+    async def start(self) -> None:
+        """Begin to look after what lies aside, what sleeps, and the database."""
+        self._consumer.watch()
+        every = self._host.settings.sweep_after_s / SWEEPS_PER_INTERVAL
+        self._host.run_in_background(lambda: self._regularly("late entries", LATE_EVERY_S, self._late.drain))
+        self._host.run_in_background(lambda: self._regularly("sweep", every, self._sweep))
+        self._host.run_in_background(lambda: self._regularly("upkeep", UPKEEP_EVERY_S, self._keep_up))
+
+    async def stop(self) -> None:
+        """The host ends the loops; each step of theirs is one transaction."""
+
+    def last_poll(self) -> float:
+        """Return when the consumer last polled."""
+        return self._consumer.last_poll
+
+    async def _sweep(self) -> None:
+        while await self._sweeper.sweep() == AT_ONCE:
+            pass
+
+    async def _keep_up(self) -> None:
+        await self._upkeep.run_once(now())
+
+    async def _regularly(self, what: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Do some work again and again; what passes by itself is waited for."""
+        while True:
+            began = time.monotonic()
+            try:
+                await work()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                self._host.telemetry.log.warning("not done, will be tried again", what=what, error=describe(error))
+            await asyncio.sleep(max(0.0, every_s - (time.monotonic() - began)))

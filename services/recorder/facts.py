@@ -1,0 +1,180 @@
+"""Facts for analysts, derived from a chain: pure, so that they can be rebuilt from the entries at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from schemas.codes import EntryKind
+from services.runtime.ledger import Entry
+
+REQUEST_COLUMNS: Final = (
+    "record_id", "received_at", "tenant", "labels", "status", "error_code", "latency_class", "operation", "task",
+    "data_class", "risk_tier", "user_tier", "language", "alias", "provider", "model", "model_version", "region", "tier",
+    "policy_bundle", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd",
+    "cost_dearest_eligible_usd", "decided_at", "started_at", "finished_at", "sealed_at", "held_seconds", "attempts",
+    "fallbacks", "escalated", "schema_valid", "replay_of",
+)  # fmt: skip
+ATTEMPT_COLUMNS: Final = (
+    "record_id", "received_at", "seq", "attempt", "row_kind", "tenant", "latency_class", "provider", "model", "region",
+    "tier", "fallback", "may_double_pay", "worker", "outcome", "failure_class", "http_status", "started_at",
+    "finished_at", "latency_ms", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd",
+    "provider_request_id",
+)  # fmt: skip
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """An entry with its body parsed, once for all that reads it."""
+
+    entry: Entry
+    at: datetime
+    data: dict[str, Any]
+
+
+def parse(chain: Sequence[Entry]) -> list[Parsed]:
+    """Parse the bodies of a chain."""
+    parsed = []
+    for entry in chain:
+        body = entry.content()
+        parsed.append(Parsed(entry, datetime.fromisoformat(body["recorded_at"]), body["data"]))
+    return parsed
+
+
+def request_row(chain: Sequence[Parsed]) -> Row:
+    """Return the row of :data:`REQUEST_COLUMNS` of a sealed chain."""
+    first = chain[0]
+    received = first.data
+    features: Mapping[str, Any] = {}
+    decision: Mapping[str, Any] = {}
+    decided_at = started_at = finished_at = sealed_at = None
+    route: Mapping[str, Any] = {}
+    sealed: Mapping[str, Any] = {}
+    schema_valid: bool | None = None
+    held: dict[str, float] = {}
+    waiting: Parsed | None = None
+    for step in chain:
+        match step.entry.kind:
+            case EntryKind.CLASSIFIED:
+                features = step.data["features"]
+            case EntryKind.DECIDED:
+                decision, decided_at = step.data["decision"], step.at
+                route = decision["route"] or {}
+            case EntryKind.ATTEMPT_STARTED:
+                route = {**step.data["route"], "alias": route.get("alias")}
+                started_at = started_at or step.at
+            case EntryKind.ATTEMPT_FINISHED:
+                finished_at = step.at
+            case EntryKind.VALIDATED:
+                results = [check["result"] for check in step.data["checks"] if check["name"] in ("schema", "json")]
+                schema_valid = all(result == "pass" for result in results) if results else None
+            case EntryKind.HELD:
+                waiting = step
+            case EntryKind.RELEASED if waiting is not None:
+                reason = waiting.data["reason"]
+                held[reason] = round(held.get(reason, 0.0) + (step.at - waiting.at).total_seconds(), 3)
+            case EntryKind.SEALED:
+                sealed, sealed_at = step.data, step.at
+    totals = sealed["totals"]
+    dearest = (decision.get("estimate") or {}).get("dearest_usd")
+    return (
+        first.entry.record_id,
+        first.at,
+        received["tenant"],
+        orjson.dumps(received["labels"]).decode(),
+        sealed["status"],
+        sealed["error"]["code"] if sealed["error"] else None,
+        received["latency_class"],
+        received["operation"],
+        features.get("task"),
+        features.get("data_class"),
+        features.get("risk_tier"),
+        features.get("user_tier"),
+        features.get("language"),
+        route.get("alias"),
+        route.get("provider"),
+        route.get("model"),
+        route.get("version"),
+        route.get("region"),
+        route.get("tier"),
+        (decision.get("policy") or {}).get("bundle"),
+        totals["input_tokens"],
+        totals["cached_input_tokens"],
+        totals["output_tokens"],
+        totals["reasoning_tokens"],
+        Decimal(totals["cost_usd"]),
+        None if dearest is None else Decimal(dearest),
+        decided_at,
+        started_at,
+        finished_at,
+        sealed_at,
+        orjson.dumps(held).decode(),
+        totals["attempts"],
+        totals["fallbacks"],
+        False,
+        schema_valid,
+        UUID(received["replay_of"]) if received["replay_of"] else None,
+    )
+
+
+def attempt_rows(chain: Sequence[Parsed]) -> list[Row]:
+    """Return the rows of :data:`ATTEMPT_COLUMNS` of every paid call in a chain, answered or not."""
+    answers = {s.data["claim"]: s for s in chain if s.entry.kind == EntryKind.ATTEMPT_FINISHED}
+    return [
+        _attempt_row(chain[0], step, answers.get(str(step.entry.entry_id)))
+        for step in chain
+        if step.entry.kind == EntryKind.ATTEMPT_STARTED
+    ]
+
+
+def late_row(chain: Sequence[Parsed], late: Parsed) -> Row:
+    """Return the ``late`` row of :data:`ATTEMPT_COLUMNS` of an answer that came after its record had gone on."""
+    claim = next(step for step in chain if str(step.entry.entry_id) == late.data["claim"])
+    return _row(chain[0], claim, late.entry.seq, "late", late.data, late.at)
+
+
+def _attempt_row(first: Parsed, claim: Parsed, answer: Parsed | None) -> Row:
+    data = answer.data if answer else {}
+    return _row(first, claim, claim.entry.seq, "attempt", data, answer.at if answer else None)
+
+
+def _row(
+    first: Parsed, claim: Parsed, seq: int, row_kind: str, answer: Mapping[str, Any], finished_at: datetime | None
+) -> Row:
+    route, usage = claim.data["route"], answer.get("usage") or {}
+    return (
+        first.entry.record_id,
+        first.at,
+        seq,
+        claim.data["attempt"],
+        row_kind,
+        first.data["tenant"],
+        first.data["latency_class"],
+        route["provider"],
+        route["model"],
+        route["region"],
+        route["tier"],
+        claim.data["fallback"],
+        claim.data["may_double_pay"],
+        UUID(claim.data["worker"]),
+        answer.get("outcome", "unknown"),
+        answer.get("failure_class"),
+        answer.get("http_status"),
+        claim.at,
+        finished_at,
+        answer.get("latency_ms"),
+        usage.get("input_tokens", 0),
+        usage.get("cached_input_tokens", 0),
+        usage.get("output_tokens", 0),
+        usage.get("reasoning_tokens", 0),
+        Decimal(answer.get("cost_usd") or 0),
+        answer.get("provider_request_id"),
+    )

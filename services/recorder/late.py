@@ -1,0 +1,63 @@
+"""Draining what was put aside: late answers become entries and facts of their sealed record.
+
+The recorder is the only writer after ``sealed``; it reads the head and tries again when another recorder was faster. A
+partial unique index keeps each late entry single.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+from schemas.codes import EntryKind
+from services.recorder import facts
+from services.recorder.stage import copy_facts
+from services.runtime import ledger, queries
+from services.runtime.host import Host
+from services.runtime.ledger import ChainWriter, Entry
+from services.runtime.postgres import Connection
+
+_SQL = queries.load("recorder")
+AT_ONCE: Final = 100
+
+
+class LateEntries:
+    """Appends what others put aside."""
+
+    def __init__(self, host: Host, clock: Callable[[], datetime]) -> None:
+        """Take the host's parts and the clock that entries carry."""
+        self._host = host
+        self._clock = clock
+
+    async def drain(self) -> int:
+        """Append what is aside for sealed records, at most :data:`AT_ONCE`, and return how many were appended."""
+        async with self._host.pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(_SQL["lock_aside"], AT_ONCE)
+            appended = 0
+            for row in rows:
+                appended += await self._append(connection, row)
+        return appended
+
+    async def _append(self, connection: Connection, row: asyncpg.Record) -> bool:
+        chain = (await ledger.read_chains(connection, [row["record_id"]]))[row["record_id"]]
+        if all(entry.entry_id != row["entry_id"] for entry in chain):
+            entry = await self._append_late(connection, row, chain)
+            if entry is None:
+                return False  # another recorder was faster: the row stays for the next look
+            late = facts.parse([entry])[0]
+            await copy_facts(connection, "attempt", facts.ATTEMPT_COLUMNS, [facts.late_row(facts.parse(chain), late)])
+        await connection.execute(_SQL["delete_aside"], row["record_id"], row["entry_id"])
+        return True
+
+    async def _append_late(self, connection: Connection, row: asyncpg.Record, chain: list[Entry]) -> Entry | None:
+        now = self._clock()
+        head = chain[-1].head
+        data: dict[str, Any] = orjson.loads(row["data"])
+        writer = ChainWriter(row["record_id"], head)
+        entry = writer.add(EntryKind(row["kind"]), data, now, entry_id=row["entry_id"])
+        met = await ledger.append(connection, [ledger.writes(writer, head, now)])
+        return None if met else entry

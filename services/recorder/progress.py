@@ -1,0 +1,72 @@
+"""How far each stage has come: the time before which everything sent to it has been carried through.
+
+A backlog is not a loss. The sweeper wakes a stage again only for what that stage must have passed already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from services.runtime.kafka import client_security
+from services.runtime.settings import Settings
+from services.runtime.topics import open_admin
+
+FETCH_TIMEOUT_MS: Final = 2_000
+
+
+async def stage_progress(settings: Settings, group: str, topics: Sequence[str], now: datetime) -> datetime:
+    """Return the time of the oldest message that a consumer group has not committed, or ``now`` where there is none.
+
+    A committed offset before the log's start counts as the start: what a topic has lost is not waiting in it.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        **client_security(settings),
+    )
+    admin = await open_admin(settings)
+    try:
+        await consumer.start()
+        partitions = [
+            TopicPartition(topic, partition) for topic in topics for partition in await _partitions(consumer, topic)
+        ]
+        committed = await admin.list_consumer_group_offsets(group, partitions=partitions)
+        starts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        waiting = {
+            partition: offset
+            for partition in partitions
+            if (offset := max(committed[partition].offset, starts[partition])) < ends[partition]
+        }
+        return await _oldest(consumer, waiting, now)
+    finally:
+        await consumer.stop()
+        await admin.close()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    # The client learns a topic's partitions by asking for it.
+    await consumer.topics()
+    return consumer.partitions_for_topic(topic) or set()
+
+
+async def _oldest(consumer: AIOKafkaConsumer, waiting: dict[TopicPartition, int], now: datetime) -> datetime:
+    if not waiting:
+        return now
+    consumer.assign(list(waiting))
+    for partition, offset in waiting.items():
+        consumer.seek(partition, offset)
+    oldest, missing = now, set(waiting)
+    while missing:
+        async with asyncio.timeout(FETCH_TIMEOUT_MS * len(waiting) / 1000):
+            fetched = await consumer.getmany(*missing, timeout_ms=FETCH_TIMEOUT_MS, max_records=len(missing))
+        for partition, records in fetched.items():
+            missing.discard(partition)
+            oldest = min(oldest, datetime.fromtimestamp(records[0].timestamp / 1000, UTC))
+    return oldest

@@ -1,0 +1,194 @@
+"""Small catalogs, bundles and jobs for the tests of deciding."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from schemas.codes import DataClass, LatencyClass
+from schemas.features import Features
+from services.policy import Alias, Aliases, Bundle, Catalog, Model, Policy, Provider, Rule, Target
+from services.policy.bundle import RuleSpec
+from services.policy.plan import Planner
+from services.policy.prices import PriceSpec
+from services.policy.restrictions import AllCapsSpec
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
+ENVIRON = {"WAYBILL_SIMULATOR_URL": "http://127.0.0.1:4000"}
+
+PROVIDERS = ["alpha", "beta", "gamma"]
+TOOLS = ["calculator", "email_send", "kb_retrieve"]
+
+
+def a_job(**changes: Any) -> Features:
+    """Return features of an ordinary job, with some of them changed."""
+    fields: dict[str, Any] = {
+        "tenant": "acme",
+        "latency_class": "background",
+        "operation": "chat",
+        "task": "summarise",
+        "task_confidence": 0.9,
+        "language": "en",
+        "input_tokens": 1_000,
+        "characters": 4_000,
+        "messages": 2,
+        "documents": 0,
+        "untrusted_documents": 0,
+        "tools": [],
+        "structured_output": False,
+        "quality": "standard",
+        "data_class": "internal",
+        "domains": [],
+        "risk_tier": "low",
+        "injection_suspected": False,
+        "findings": {},
+    }
+    return Features(**{**fields, **changes})
+
+
+def a_provider(name: str = "alpha", **changes: Any) -> Provider:
+    """Return a provider that keeps nothing, in the EU."""
+    fields = {"adapter": "openai-compatible", "base_url": "http://127.0.0.1", "regions": ["eu"], "retention_days": 0}
+    return Provider(**{**fields, "name": name, **changes})
+
+
+def a_model(provider: str = "alpha", name: str = "small", **changes: Any) -> Model:
+    """Return a model that can do everything with chats, at 1 US dollar in and 2 out per million tokens."""
+    fields: dict[str, Any] = {
+        "version": "1",
+        "capabilities": {"chat", "tools", "structured"},
+        "context_window": 100_000,
+        "max_output_tokens": 8_000,
+        "quality": {"default": 0.7},
+        "latency_ms": 100,
+        "price": a_price(1, 2),
+    }
+    return Model(**{**fields, "provider": provider, "name": name, **changes})
+
+
+def a_price(input_usd: Any, output_usd: Any) -> PriceSpec:
+    """Return an explicit price in US dollars per million tokens."""
+    return PriceSpec(as_of=dt.date(2026, 1, 1), input=Decimal(input_usd), output=Decimal(output_usd))
+
+
+def a_rule(rule_id: str = "rule", when: str = "true", reason: dict[str, str] | None = None, **effects: Any) -> Rule:
+    """Return a compiled rule."""
+    spec = {"id": rule_id, "description": f"What {rule_id} is for.", "when": when, "effects": effects}
+    return Rule.compile(RuleSpec.model_validate({**spec, "reason": reason}))
+
+
+def a_catalog() -> Catalog:
+    """Return three providers: alpha cheap, beta with batches and 30 days' retention, gamma in two regions and dear."""
+    providers = [
+        a_provider("alpha"),
+        a_provider("beta", retention_days=30, batch={"discount": "0.5"}),
+        a_provider("gamma", regions=["eu", "us"]),
+    ]
+    models = [
+        a_model("alpha", "small"),
+        a_model("alpha", "plain", capabilities={"chat"}, price=a_price("0.5", 1)),
+        a_model("beta", "small", price=a_price("1.5", 3)),
+        a_model("gamma", "large", price=a_price(5, 10), quality={"default": 0.9}, context_window=400_000),
+    ]
+    return Catalog(providers, models, {"default": 400})
+
+
+def a_bundle(*rules: Rule, **caps: Any) -> Bundle:
+    """Return a bundle of rules over generous ceilings, the same for both latency classes."""
+    fields = {
+        "max_input_tokens": 200_000,
+        "max_output_tokens": 4_000,
+        "max_tool_calls": 20,
+        "max_attempts": 6,
+        "deadline_ms": 172_800_000,
+        "max_cost_usd": "1",
+    }
+    return Bundle(rules, dict.fromkeys(LatencyClass, AllCapsSpec.model_validate({**fields, **caps})))
+
+
+def a_policy(*rules: Rule, catalog: Catalog | None = None, **caps: Any) -> Policy:
+    """Return a policy whose default alias has every model of the catalog behind it."""
+    catalog = catalog or a_catalog()
+    everything = [Target(provider=provider, model=model) for provider, model in catalog.models]
+    aliases = {"everything": Alias(targets=everything), "first": Alias(targets=everything[:1])}
+    return Policy(a_bundle(*rules, **caps), catalog, Aliases(version=1, default="everything", aliases=aliases))
+
+
+def forgetful(policy: Policy) -> Policy:
+    """Return the same policy, remembering nothing between decisions."""
+    cold = Policy(policy.bundle, policy.catalog, policy.aliases)
+    cold.__dict__["_planner"] = Planner(policy.bundle, policy.catalog, policy.aliases, remembered=0)
+    return cold
+
+
+_SOME_TOOLS = st.lists(st.sampled_from([*TOOLS, "kb_*", "*_send"]), max_size=3, unique=True)
+
+CONDITIONS = [
+    "true",
+    'data_class in ["confidential", "regulated"]',
+    "size(tools) > 1",
+    "findings.email > 2",
+    "input_tokens > 5000",
+    'domains.exists(domain, domain == "legal")',
+    'user_tier.startsWith("gold")',
+]
+
+
+@st.composite
+def effects(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw the effects of a rule."""
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "allow_providers": st.lists(st.sampled_from(PROVIDERS), max_size=3, unique=True),
+        "deny_providers": st.lists(st.sampled_from(PROVIDERS), max_size=2, unique=True),
+        "allow_regions": st.lists(st.sampled_from(["eu", "us"]), max_size=2, unique=True),
+        "retention": st.sampled_from(["zero", "any"]),
+        "tools_allowed": _SOME_TOOLS,
+        "requires_approval_for": _SOME_TOOLS,
+        "safety_mode": st.sampled_from(["standard", "strict"]),
+        "require_citations": st.booleans(),
+        "human_review": st.booleans(),
+        "min_quality": st.sampled_from([0.0, 0.6, 0.8]),
+        "caps": st.fixed_dictionaries(
+            {},
+            optional={
+                "max_input_tokens": st.integers(500, 200_000),
+                "max_output_tokens": st.integers(1, 8_000),
+                "max_tool_calls": st.integers(0, 20),
+                "max_attempts": st.integers(1, 6),
+                "deadline_ms": st.integers(1, 10**9),
+                "max_cost_usd": st.sampled_from(["0", "0.003", "0.01", "0.05", "2"]),
+            },
+        ),
+    }
+    return draw(st.fixed_dictionaries({}, optional=optional))
+
+
+@st.composite
+def rule_lists(draw: st.DrawFn, max_size: int = 5) -> list[Rule]:
+    """Draw rules with distinct ids."""
+    count = draw(st.integers(0, max_size))
+    return [a_rule(f"rule-{n}", draw(st.sampled_from(CONDITIONS)), **draw(effects())) for n in range(count)]
+
+
+jobs: st.SearchStrategy[Features] = st.builds(
+    a_job,
+    latency_class=st.sampled_from(LatencyClass),
+    operation=st.sampled_from(["chat", "chat", "embed"]),
+    input_tokens=st.integers(0, 450_000),
+    tools=st.lists(st.sampled_from(TOOLS), max_size=3, unique=True),
+    structured_output=st.booleans(),
+    user_tier=st.sampled_from([None, "gold", "free"]),
+    alias=st.sampled_from([None, "first", "unknown"]),
+    model=st.sampled_from([None, "small", "beta/small", "gamma/large@us", "missing"]),
+    max_output_tokens=st.sampled_from([None, 100, 6_000]),
+    max_cost_usd=st.sampled_from([None, "0.004", "5"]),
+    regions=st.sampled_from([None, ["us"], ["eu", "us"]]),
+    retention=st.sampled_from([None, "zero", "any"]),
+    data_class=st.sampled_from(DataClass),
+    domains=st.lists(st.sampled_from(["legal", "medical"]), max_size=2, unique=True),
+    findings=st.dictionaries(st.sampled_from(["email", "iban"]), st.integers(1, 5), max_size=2),
+)
