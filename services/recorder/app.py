@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from aiokafka.errors import KafkaError
+
 from schemas.topics import OUTCOMES
 from services.recorder.late import LateEntries
 from services.recorder.stage import RecorderStage
@@ -14,6 +16,7 @@ from services.recorder.sweeper import AT_ONCE, Sweeper
 from services.recorder.upkeep import Upkeep
 from services.runtime.host import Host
 from services.runtime.ids import now
+from services.runtime.kafka import BrokerUnreachableError
 from services.runtime.microbatch import MicroBatch
 from services.runtime.postgres import is_transient
 from services.runtime.telemetry import describe
@@ -65,7 +68,7 @@ class Recorder:
             try:
                 await work()
             except Exception as error:
-                if not is_transient(error):
+                if not (is_transient(error) or isinstance(error, KafkaError | BrokerUnreachableError)):
                     raise
                 self._host.telemetry.log.warning("not done, will be tried again", what=what, error=describe(error))
             await asyncio.sleep(max(0.0, every_s - (time.monotonic() - began)))

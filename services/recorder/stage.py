@@ -89,7 +89,7 @@ class RecorderStage:
                 connection, [ledger.writes(writer, outcomes[r].head, now) for r, writer in writers.items()]
             )
             for record_id, writer in writers.items():
-                entries: Sequence[Entry] = met[record_id] if record_id in met else writer.entries
+                entries: Sequence[Entry] = met.get(record_id, writer.entries)
                 chains[record_id] += facts.parse(entries)
             await _insert_facts(connection, [chains[record_id] for record_id in writers if record_id not in met])
         self._host.telemetry.events.labels("sealed").inc(len(writers) - len(met))

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import asyncpg
 import uvicorn
-from faststream.asgi import AsgiFastStream, AsgiResponse, get
+from faststream.asgi import AsgiFastStream, AsgiResponse
 from faststream.kafka import KafkaBroker
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.runtime import queries
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import BrokerUnreachableError, Producer, make_broker
 from services.runtime.keyring import MasterKey, PostgresKeyring
@@ -29,6 +30,7 @@ from services.runtime.telemetry import Telemetry, configure_logging, describe
 from services.runtime.wakeup import Wakeups
 
 STUCK_AFTER_S: Final = 120.0
+_SQL = queries.load("host")
 
 
 class ServiceFailedError(WaybillError):
@@ -123,28 +125,33 @@ async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
 
 
 def _routes(host: Host, service: Service) -> list[tuple[str, Any]]:
-    @get
-    async def live(scope: Any) -> AsgiResponse:
+    async def live() -> AsgiResponse:
         silent = time.monotonic() - service.last_poll()
         stuck = silent > STUCK_AFTER_S or host.failure.done()
         return AsgiResponse(b"stuck\n" if stuck else b"ok\n", 503 if stuck else 200)
 
-    @get
-    async def ready(scope: Any) -> AsgiResponse:
+    async def ready() -> AsgiResponse:
         try:
             async with asyncio.timeout(2):
-                await host.pool.fetchval("SELECT")
+                await host.pool.fetchval(_SQL["ping"])
                 connected = await host.broker.ping(timeout=2.0)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return AsgiResponse(f"{type(error).__name__}\n".encode(), 503)
         consuming = all(getattr(subscriber, "consumer", None) is not None for subscriber in host.broker.subscribers)
         return AsgiResponse(b"ok\n", 200) if connected and consuming else AsgiResponse(b"Kafka does not answer\n", 503)
 
-    @get
-    async def metrics(scope: Any) -> AsgiResponse:
+    async def metrics() -> AsgiResponse:
         return AsgiResponse(generate_latest(host.telemetry.registry), 200, {"Content-Type": CONTENT_TYPE_LATEST})
 
-    return [("/live", live), ("/ready", ready), ("/metrics", metrics)]
+    return [("/live", _endpoint(live)), ("/ready", _endpoint(ready)), ("/metrics", _endpoint(metrics))]
+
+
+def _endpoint(answer: Callable[[], Awaitable[AsgiResponse]]) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        response = await answer()
+        await response(scope, receive, send)
+
+    return application
 
 
 async def serve(name: str, settings: Settings, wire: Callable[[Host], Service]) -> None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID, uuid4
 
 from uuid_utils.compat import uuid7
+
+
+# Version 8 and the RFC 9562 variant; the standard library of Python 3.11 knows versions up to 5.
+_UUID8_MASK: Final = ~(0xF << 76 | 0x3 << 62)
+_UUID8_BITS: Final = 8 << 76 | 2 << 62
 
 
 def new_record_id() -> UUID:
@@ -22,7 +28,8 @@ def new_claim_id() -> UUID:
 def derive(record_id: UUID, kind: str, cause: str | int) -> UUID:
     """Return the entry id that follows from record, kind and cause, alike for every redelivery (a UUIDv8)."""
     digest = hashlib.sha256(record_id.bytes + f"{kind}:{cause}".encode()).digest()
-    return UUID(bytes=digest[:16], version=8)
+    value = int.from_bytes(digest[:16], "big") & _UUID8_MASK | _UUID8_BITS
+    return UUID(int=value)
 
 
 def content_hash(content: bytes) -> str:

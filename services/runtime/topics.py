@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -13,6 +14,9 @@ from schemas.topics import TOPICS, Topic
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import BrokerUnreachableError, client_security
 from services.runtime.settings import Settings, TopicOverride
+
+MAX_REPLICATION: Final = 3
+VISIBLE_WITHIN_S: Final = 30
 
 
 class TopicsError(WaybillError):
@@ -30,8 +34,8 @@ class Change:
     detail: str
 
 
-def wanted(topic: Topic, settings: Settings) -> tuple[str, int, int, dict[str, str]]:
-    """Return full name, partitions, replication factor (-1: the broker's default) and configuration of a topic."""
+def wanted(topic: Topic, settings: Settings, brokers: int) -> tuple[str, int, int, dict[str, str]]:
+    """Return full name, partitions, replication factor and configuration of a topic on a cluster of so many brokers."""
     override = settings.topics.get(topic.name, TopicOverride())
     configs = topic.configs()
     if override.retention_ms:
@@ -39,7 +43,7 @@ def wanted(topic: Topic, settings: Settings) -> tuple[str, int, int, dict[str, s
     return (
         settings.topic(topic.name),
         override.partitions or topic.partitions,
-        override.replication_factor or -1,
+        override.replication_factor or min(brokers, MAX_REPLICATION),
         configs,
     )
 
@@ -60,18 +64,25 @@ async def apply(settings: Settings, *, dry_run: bool = False) -> list[Change]:
     admin = await open_admin(settings)
     try:
         existing = {topic["topic"]: topic for topic in await admin.describe_topics()}
+        brokers = len((await admin.describe_cluster())["brokers"])
         changes: list[Change] = []
         for topic in TOPICS:
-            changes += await _apply_one(admin, topic, settings, existing, dry_run=dry_run)
+            changes += await _apply_one(admin, wanted(topic, settings, brokers), existing, dry_run=dry_run)
+        if not dry_run:
+            await _until_visible(admin, {change.topic for change in changes if change.action == "create"})
         return changes
     finally:
         await admin.close()
 
 
 async def _apply_one(
-    admin: AIOKafkaAdminClient, topic: Topic, settings: Settings, existing: dict[str, Any], *, dry_run: bool
+    admin: AIOKafkaAdminClient,
+    topic: tuple[str, int, int, dict[str, str]],
+    existing: dict[str, Any],
+    *,
+    dry_run: bool,
 ) -> list[Change]:
-    name, partitions, replication, configs = wanted(topic, settings)
+    name, partitions, replication, configs = topic
     if name not in existing:
         if not dry_run:
             await _create(admin, NewTopic(name, partitions, replication, topic_configs=configs))
@@ -96,6 +107,18 @@ async def _create(admin: AIOKafkaAdminClient, topic: NewTopic) -> None:
         code = error[1]
         if code not in (0, TopicAlreadyExistsError.errno):
             raise TopicsError(f"{topic.name} could not be created: {for_code(code).__name__}")
+
+
+async def _until_visible(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    """Wait until the brokers' metadata shows topics just created: it follows the controller with a delay."""
+    try:
+        async with asyncio.timeout(VISIBLE_WITHIN_S):
+            while True:
+                if not names - {topic["topic"] for topic in await admin.describe_topics()}:
+                    return
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise TopicsError(f"topics created are not visible after {VISIBLE_WITHIN_S} s") from None
 
 
 async def _different_configs(admin: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,9 +20,10 @@ import psutil
 from services.standalone import DEFAULT_STATE_DIR
 from services.standalone.errors import StackBusyError, StackStartError, StackStopError, StackWaitError, error_named
 from services.standalone.jars import Progress, ensure_jars
+from services.standalone.launch import log_end
 from services.standalone.plan import DEFAULT_PLAN, load_plan
 from services.standalone.state import StateFolder, StateLock
-from services.standalone.status import Part, ProcessStatus, StackState, StackStatus
+from services.standalone.status import POLL_SECONDS, Part, ProcessRef, ProcessStatus, StackState, StackStatus
 from services.standalone.supervisor import Report, Supervisor, configure_logging, first_error
 
 START_SECONDS = 600.0
@@ -29,7 +31,6 @@ STOP_SECONDS = 120.0
 ORPHAN_SECONDS = 30.0
 APPEAR_SECONDS = 15.0
 WAIT_SECONDS = 60.0
-POLL_SECONDS = 0.02
 
 
 class Stack:
@@ -178,15 +179,17 @@ class Stack:
             if report.error:
                 raise error_named(report.error_class)(report.error, hint=report.hint)
             doing(report.doing)
-        raise StackStartError(f"The supervisor ended. Its log ends:\n{self.folder.log_tail('supervisor')}")
+        raise StackStartError(
+            f"The supervisor ended before all was ready. Its log {log_end(self.folder, 'supervisor')}"
+        )
 
-    def _supervisor(self) -> psutil.Process | None:
+    def _supervisor(self) -> ProcessRef | None:
         """Return the supervisor, or None if there is none; a start that goes on is given time to say who it is."""
         deadline = time.monotonic() + APPEAR_SECONDS
         while StateLock.held(self.folder):
             ref = self.folder.read_status().supervisor
-            if ref is not None and (process := ref.find()) is not None:
-                return process
+            if ref is not None and ref.find() is not None:
+                return ref
             if time.monotonic() > deadline:
                 raise StackStopError(f"Somebody holds the lock of {self.folder.root}, and does not say who it is.")
             time.sleep(POLL_SECONDS)
@@ -194,25 +197,22 @@ class Stack:
 
     def _end_leftovers(self) -> None:
         """End what an earlier supervisor may have left: nothing, where the guards did their work."""
-        leftovers = [process.ref.find() for process in self.folder.read_status().processes if process.ref is not None]
-        for process in leftovers:
-            if process is not None:
-                _end_process(process, ORPHAN_SECONDS)
+        for process in self.folder.read_status().processes:
+            if process.ref is not None:
+                _end_process(process.ref, ORPHAN_SECONDS)
 
 
-def _end_process(process: psutil.Process, seconds: float) -> None:
+def _end_process(ref: ProcessRef, seconds: float) -> None:
     """Ask a process to end, kill it after ``seconds``, return when it is gone."""
-    try:
-        process.terminate()
-        try:
-            process.wait(seconds)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(ORPHAN_SECONDS)
-    except psutil.NoSuchProcess:
+    process = ref.find()
+    if process is None:
         return
-    except psutil.TimeoutExpired:
-        raise StackStopError(f"Process {process.pid} did not end, not even when killed.") from None
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+        if not ref.ends_within(seconds):
+            process.kill()
+    if not ref.ends_within(ORPHAN_SECONDS):
+        raise StackStopError(f"Process {ref.pid} did not end, not even when killed.")
 
 
 def _reports(pipe: int) -> Iterator[Report]:

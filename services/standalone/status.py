@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 CLOCK_TOLERANCE_SECONDS = 2.0
 """A process's start time is counted from the boot time, which moves a little when the clock is set."""
+
+POLL_SECONDS = 0.02
 
 
 class StackState(StrEnum):
@@ -65,6 +68,19 @@ class ProcessRef(BaseModel):
             return None if process.status() == psutil.STATUS_ZOMBIE else process
         except psutil.NoSuchProcess:
             return None
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end, at most ``seconds``, and say whether it came.
+
+        An ended process that its parent has not reaped counts as ended: in a container the first process, which
+        inherits the supervisor, may never do so.
+        """
+        deadline = time.monotonic() + seconds
+        while self.find() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
 
 class ProcessStatus(BaseModel):

@@ -69,10 +69,9 @@ def refs(status: StackStatus) -> list[ProcessRef]:
     ]
 
 
-def wait_gone(processes: list[ProcessRef]) -> list[ProcessRef]:
+def still_running(processes: list[ProcessRef]) -> list[ProcessRef]:
     """Wait until they have ended; return those that have not."""
-    psutil.wait_procs([found for ref in processes if (found := ref.find()) is not None], timeout=BOUND_SECONDS)
-    return [ref for ref in processes if ref.find() is not None]
+    return [ref for ref in processes if not ref.ends_within(BOUND_SECONDS)]
 
 
 async def note(url: str, text: str | None = None) -> list[str]:
@@ -128,7 +127,7 @@ async def test_data_survives_a_restart_and_a_killed_supervisor(state_dir: Path) 
     running = refs(first)
     assert len(running) > 3
     stack.stop()
-    assert wait_gone(running) == []
+    assert still_running(running) == []
     assert stack.status().state is StackState.DOWN
 
     second = stack.start(Stack.SERVERS_ONLY)
@@ -141,7 +140,7 @@ async def test_data_survives_a_restart_and_a_killed_supervisor(state_dir: Path) 
 
     running = refs(second)
     os.kill(running[0].pid, signal.SIGKILL)
-    assert wait_gone(running) == []
+    assert still_running(running) == []
     assert stack.status().state is StackState.DOWN
 
     stack.start(Stack.SERVERS_ONLY)
@@ -218,7 +217,7 @@ Stack(pathlib.Path({str(state_dir)!r})).run({{Part.POSTGRES}}, ready=lambda stat
     attached.send_signal(signal.SIGINT)
     assert attached.wait(BOUND_SECONDS) == 0
     attached.stdout.close()
-    assert wait_gone(running) == []
+    assert still_running(running) == []
 
 
 def test_a_stale_state_folder_is_taken_over_and_strangers_are_left_alone(state_dir: Path) -> None:
@@ -307,7 +306,7 @@ def test_services_start_in_order_are_restarted_and_end_with_the_stack(state_dir:
     running = refs(again)
     assert len(running) == 4
     os.kill(running[0].pid, signal.SIGKILL)
-    assert wait_gone(running) == []
+    assert still_running(running) == []
 
 
 @pytest.mark.parametrize(

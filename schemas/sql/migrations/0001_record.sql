@@ -32,7 +32,7 @@ CREATE TABLE record.entry (
     entry_id       uuid        NOT NULL,
     kind           text        NOT NULL,
     schema_version smallint    NOT NULL,
-    body           json        COMPRESSION lz4 NOT NULL,
+    body           json        NOT NULL,
     entry_hash     bytea       NOT NULL CHECK (octet_length(entry_hash) = 32),
     recorded_at    timestamptz NOT NULL,
     xid            xid8        NOT NULL DEFAULT pg_current_xact_id(),

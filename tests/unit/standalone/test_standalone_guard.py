@@ -38,14 +38,6 @@ def parent(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     process.communicate(timeout=BOUND_SECONDS)
 
 
-def gone(ref: ProcessRef) -> bool:
-    """Wait for the end of a process that is not ours to reap; say whether it came."""
-    process = ref.find()
-    if process is not None:
-        psutil.wait_procs([process], timeout=BOUND_SECONDS)
-    return ref.find() is None
-
-
 def child_of(parent: subprocess.Popen[str]) -> ProcessRef:
     assert parent.stdout is not None
     ref = ProcessRef.of(int(parent.stdout.readline()))
@@ -64,8 +56,8 @@ def test_sigkill_of_the_parent_ends_it(parent: subprocess.Popen[str]) -> None:
     watchers = [ref for process in psutil.Process(child.pid).children() if (ref := ProcessRef.of(process.pid))]
     parent.kill()
     parent.wait(BOUND_SECONDS)
-    assert gone(child)
-    assert all(gone(watcher) for watcher in watchers)
+    assert child.ends_within(BOUND_SECONDS)
+    assert all(watcher.ends_within(BOUND_SECONDS) for watcher in watchers)
 
 
 def test_a_program_that_ends_by_itself_leaves_no_watcher(parent: subprocess.Popen[str]) -> None:
@@ -73,7 +65,7 @@ def test_a_program_that_ends_by_itself_leaves_no_watcher(parent: subprocess.Pope
     watchers = [ref for process in psutil.Process(child.pid).children() if (ref := ProcessRef.of(process.pid))]
     psutil.Process(child.pid).kill()
     assert parent.wait(BOUND_SECONDS) == 0
-    assert all(gone(watcher) for watcher in watchers)
+    assert all(watcher.ends_within(BOUND_SECONDS) for watcher in watchers)
 
 
 def test_a_parent_that_is_gone_before_the_program_starts_is_noticed(tmp_path: Path) -> None:

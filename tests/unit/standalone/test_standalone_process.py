@@ -15,7 +15,7 @@ from services.standalone.errors import DiskFullError, ProcessEndedError, Process
 from services.standalone.launch import run_once
 from services.standalone.process import Backoff, ProcessSpec, Supervised
 from services.standalone.state import StateFolder
-from services.standalone.status import ProcessState
+from services.standalone.status import ProcessRef, ProcessState
 
 BOUND_SECONDS = 60
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
@@ -141,9 +141,10 @@ async def test_what_it_started_ends_with_it(folder: StateFolder) -> None:
     pid = process.status().pid
     assert pid is not None
     (grandchild,) = psutil.Process(pid).children()
+    ref = ProcessRef.of(grandchild.pid)
+    assert ref is not None
     await process.stop()
-    await asyncio.to_thread(psutil.wait_procs, [grandchild], BOUND_SECONDS)
-    assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
+    assert await asyncio.to_thread(ref.ends_within, BOUND_SECONDS)
 
 
 async def test_one_that_ignores_the_stop_signal_is_killed(folder: StateFolder) -> None:
