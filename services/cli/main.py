@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from services.cli import stack
 from services.runtime.errors import WaybillError
@@ -27,9 +28,9 @@ def main() -> None:
         app()
     except WaybillError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]waybill:[/] {error}", markup=True)
+        console.print(f"[bold red]waybill:[/] {escape(str(error))}")
         if error.hint:
-            console.print(f"  [dim]next:[/] {error.hint}")
+            console.print(f"  [dim]next:[/] {escape(error.hint)}")
         sys.exit(1)
 
 
