@@ -108,17 +108,22 @@ class Inputs(Part):
     budgets: str
 
 
-class Decision(Part):
-    """A route with its budgets, policy, fallbacks, reasons and the routes ruled out."""
+class Orders(Part):
+    """What the executor carries out: the decision without its reasons, which stay in the record."""
 
     route: Route
     budgets: Budgets
     policy: AppliedPolicy
     fallbacks: list[Fallback]
     escalation: Escalation | None = None
+    estimate: Estimate
+
+
+class Decision(Orders):
+    """A route with its budgets, policy and fallbacks; the reasons for it, and the routes ruled out."""
+
     reasons: list[Reason]
     ruled_out: list[RuledOut]
-    estimate: Estimate
     inputs: Inputs
 
 

@@ -7,9 +7,10 @@ Data holds ids, digests, counts and decisions; a caller's free text stands only 
 
 from __future__ import annotations
 
-from typing import Final, Literal, NotRequired, TypedDict
+from typing import Final, Literal, NotRequired
 
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # on Python 3.11 pydantic takes no other
 
 from schemas.codes import EntryKind
 

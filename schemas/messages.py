@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.codes import ErrorCode, LatencyClass, Status
-from schemas.decision import Decision
+from schemas.decision import Orders
 from schemas.features import Features
 
 
@@ -47,7 +47,7 @@ class Classified(Message):
 
 
 class Routed(Message):
-    """Router → executor: the decision to carry out.
+    """Router → executor: the orders of a decision, to be carried out.
 
     ``resume`` says that the chain may already hold attempts: the executor reads it before it goes on.
     """
@@ -55,7 +55,7 @@ class Routed(Message):
     latency_class: LatencyClass
     received_at: datetime
     deadline: datetime
-    decision: Decision
+    orders: Orders
     resume: bool = False
 
 

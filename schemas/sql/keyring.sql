@@ -1,4 +1,6 @@
 -- The keyring: may live in a database of its own, so it has a script of its own, safe to run again.
+-- IF NOT EXISTS does not help two that run at the same time; this is the lock of migrations.
+SELECT pg_advisory_xact_lock(727001);
 CREATE SCHEMA IF NOT EXISTS keyring;
 COMMENT ON SCHEMA keyring IS 'The key of each record, wrapped by the master key. Deleting a row erases the record''s content.';
 CREATE TABLE IF NOT EXISTS keyring.record_key (

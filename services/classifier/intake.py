@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from schemas.codes import ErrorCode
 from schemas.job import MAX_JOB_BYTES, SCHEMA_VERSION, Cancel, Job, Replay, TenantId
-from services.classifier.diagnose import lenient_object, unprintable_path
+from services.classifier.diagnose import MAX_NESTING, Part, fault_path, lenient_object, nests_too_deep, told
 from services.runtime.microbatch import UnreadableError
 
 MAX_METADATA_BYTES: Final = 64 * 1024
 _TENANT: Final = TypeAdapter(TenantId)
-_PLAIN_NAME: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 _OWN_FIELDS: Final = frozenset(Job.model_fields)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Not every moment of the last day has a UTC time that Python can hold.
+_END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
+_MAX_ERRORS: Final = 1_000
+_MEMBERS_OF_UNIONS: Final = ("constrained-", "list[", "literal[", "function-", "[key]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +50,31 @@ class Rejected:
         return key if isinstance(key, str) else None
 
 
-def read(value: bytes | None, published_at: datetime) -> Job | Cancel | Replay | Rejected:
+def read(value: bytes | None, published: datetime) -> Job | Cancel | Replay | Rejected:
     """Return what a message's bytes are; raises :class:`UnreadableError` where no record can be made of them."""
     if value is None:
         raise UnreadableError(ErrorCode.INVALID_MESSAGE, "the message has no value")
     try:
-        document = orjson.loads(value)
-        fault = None
+        document, is_json = orjson.loads(value), True
     except orjson.JSONDecodeError:
         # Only to learn whose it is and what is wrong with it: what the strict parser refuses is never a job.
-        document, fault = _what_it_might_have_been(value)
+        document, is_json = lenient_object(value), False
     if not isinstance(document, dict):
         raise UnreadableError(ErrorCode.INVALID_MESSAGE, "the value is not a JSON object")
     tenant = _tenant(document)
-    fault = fault or _fault_before_schema(value, document)
+    fault = _fault_before_schema(value, document) if is_json else _fault_before_json(value, document)
     if fault is not None:
         return Rejected(tenant, fault, document)
     try:
-        return _message(document, tenant, published_at)
+        return _message(value, document, tenant, published)
     except ValidationError as error:
-        return Rejected(tenant, _fault_of(error), document)
+        return Rejected(tenant, _fault_of(error, document), document)
 
 
-def _what_it_might_have_been(value: bytes) -> tuple[Any, Fault]:
-    document, path = lenient_object(value)
-    return document, Fault(ErrorCode.INVALID_MESSAGE, path)
+def published_at(timestamp_ms: int) -> datetime:
+    """Return the time of a Kafka record, in milliseconds since the epoch; the client sets it, and may set anything."""
+    latest = (_END_OF_TIME - _EPOCH) // timedelta(milliseconds=1)
+    return _EPOCH + timedelta(milliseconds=max(0, min(timestamp_ms, latest)))
 
 
 def _tenant(document: Mapping[str, Any]) -> str:
@@ -81,7 +86,13 @@ def _tenant(document: Mapping[str, Any]) -> str:
         raise UnreadableError(ErrorCode.INVALID_MESSAGE, "tenant: not a tenant id") from None
 
 
-def _fault_before_schema(value: bytes, document: Mapping[str, Any]) -> Fault | None:
+def _fault_before_json(value: bytes, document: dict[str, Any]) -> Fault:
+    if len(value) > MAX_JOB_BYTES:
+        return Fault(ErrorCode.TOO_LARGE)
+    return Fault(ErrorCode.INVALID_MESSAGE, fault_path(document))
+
+
+def _fault_before_schema(value: bytes, document: dict[str, Any]) -> Fault | None:
     if len(value) > MAX_JOB_BYTES:
         return Fault(ErrorCode.TOO_LARGE, _largest_field(document))
     version = document.get("schema_version")
@@ -92,70 +103,91 @@ def _fault_before_schema(value: bytes, document: Mapping[str, Any]) -> Fault | N
     if document.get("latency_class") == "interactive":
         return Fault(ErrorCode.LATENCY_CLASS_REFUSED, "latency_class")
     # An escaped backslash before u0000 looks alike, so the walk decides.
-    if b"\\u0000" in value and (path := unprintable_path(document)) is not None:
-        return Fault(ErrorCode.INVALID_MESSAGE, path)
+    may_be_deep = value.count(b"[") + value.count(b"{") > MAX_NESTING
+    if b"\\u0000" in value or (may_be_deep and nests_too_deep(document)):
+        path = fault_path(document)
+        return None if path is None else Fault(ErrorCode.INVALID_MESSAGE, path)
+    if len(document) > len(_OWN_FIELDS):
+        unknown = next(name for name in document if name not in _OWN_FIELDS)
+        return Fault(ErrorCode.UNKNOWN_FIELD, told([unknown]))
     return None
 
 
 def _largest_field(document: Mapping[str, Any]) -> str | None:
-    sizes = {name: len(orjson.dumps(document[name])) for name in _OWN_FIELDS & document.keys()}
+    sizes = {name: _size(document[name]) for name in document if name in _OWN_FIELDS}
     return max(sizes, key=lambda name: sizes[name], default=None)
 
 
-def _message(document: dict[str, Any], tenant: str, published_at: datetime) -> Job | Cancel | Replay | Rejected:
+def _size(value: object) -> int:
+    """Return the length of a value's JSON; one that cannot be written, being nested too deep, counts as huge."""
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        return 2 * MAX_JOB_BYTES
+
+
+def _message(
+    value: bytes, document: Mapping[str, Any], tenant: str, published: datetime
+) -> Job | Cancel | Replay | Rejected:
+    # From JSON and strictly: "5" is no number, and the published JSON Schema says the same.
     match document.get("type", "job"):
         case "cancel":
-            return Cancel.model_validate(document)
+            return Cancel.model_validate_json(value, strict=True)
         case "replay":
-            return Replay.model_validate(document)
-    job = Job.model_validate(document)
-    if job.deadline is not None and job.deadline <= published_at:
+            return Replay.model_validate_json(value, strict=True)
+    job = Job.model_validate_json(value, strict=True)
+    if job.deadline is not None and job.deadline >= _END_OF_TIME:
+        return Rejected(tenant, Fault(ErrorCode.INVALID_MESSAGE, "deadline"), document)
+    if job.deadline is not None and job.deadline <= published:
         return Rejected(tenant, Fault(ErrorCode.DEADLINE_PASSED, "deadline"), document)
-    if job.metadata and not _fits(job.metadata):
+    if job.metadata and _size(job.metadata) > MAX_METADATA_BYTES:
         return Rejected(tenant, Fault(ErrorCode.INVALID_MESSAGE, "metadata"), document)
-    if job.tools and not _fits([tool.function.parameters for tool in job.tools], MAX_JOB_BYTES):
-        return Rejected(tenant, Fault(ErrorCode.INVALID_MESSAGE, "tools"), document)
-    if (
-        job.response_format
-        and job.response_format.json_schema
-        and not _fits(job.response_format.json_schema.json_schema, MAX_JOB_BYTES)
-    ):
-        return Rejected(tenant, Fault(ErrorCode.INVALID_MESSAGE, "response_format"), document)
     return job
 
 
-def _fits(value: object, limit: int = MAX_METADATA_BYTES) -> bool:
-    try:
-        return len(orjson.dumps(value)) <= limit
-    except orjson.JSONEncodeError:  # nested too deeply
-        return False
-
-
-def _fault_of(error: ValidationError) -> Fault:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(_path(first["loc"])) or None
+def _fault_of(error: ValidationError, document: Mapping[str, Any]) -> Fault:
+    if error.error_count() > _MAX_ERRORS:
+        # To list a million errors takes seconds and gigabytes; a few items show the same fault.
+        try:
+            Job.model_validate_json(orjson.dumps(_thinned(document)), strict=True)
+        except ValidationError as fewer:
+            error = fewer
+        else:
+            return Fault(ErrorCode.INVALID_MESSAGE)
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    locations = [_location(details) for details in errors]
+    # Every member of a union complains; the one that got furthest is the one that was meant.
+    at = max(
+        (index for index, location in enumerate(locations) if location[: len(locations[0])] == locations[0]),
+        key=lambda index: len(locations[index]),
+    )
+    path, details = told(locations[at]), errors[at]
     code = ErrorCode.INVALID_MESSAGE
-    if first["type"] == "extra_forbidden":
+    if details["type"] == "extra_forbidden":
         code = ErrorCode.UNKNOWN_FIELD
-    elif path and path.startswith("messages.") and path.endswith(".type"):
+    elif locations[at][0:1] == ("messages",) and locations[at][-1] == "type":
         code = ErrorCode.UNSUPPORTED_CONTENT
-    elif path is None and first["type"] == "value_error":
+    elif path is None and details["type"] == "value_error":
         # "operation chat needs messages": our own words, and their last one is the field.
-        path = first["msg"].rsplit(" ", 1)[-1]
+        path = details["msg"].rsplit(" ", 1)[-1]
     return Fault(code, path)
 
 
-def _path(location: tuple[int | str, ...]) -> Iterator[str]:
-    """Give the path without the names of union members; a name that is not plain is the caller's text, not shown."""
-    for part in location:
-        if isinstance(part, int):
-            yield str(part)
-        elif _PLAIN_NAME.match(part) and part not in ("str", "NamedTool"):
-            yield part
-        elif not part.startswith(("constrained-", "list[", "literal[", "function-", "[key]")):
-            yield "?"
+def _location(details: ErrorDetails) -> tuple[Part, ...]:
+    """Return an error's path without the names of union members, for which an unknown field could pose."""
+    location: Sequence[Part] = details["loc"]
+    end = len(location) - (details["type"] == "extra_forbidden")
+    inner = (part for part in location[:end] if not (isinstance(part, str) and _is_member_of_union(part)))
+    return (*inner, *location[end:])
 
 
-def published_at(timestamp_ms: int) -> datetime:
-    """Return the time of a Kafka record, whose timestamp is in milliseconds since the epoch."""
-    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+def _is_member_of_union(part: str) -> bool:
+    return part in ("str", "NamedTool") or part.startswith(_MEMBERS_OF_UNIONS)
+
+
+def _thinned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _thinned(child) for name, child in islice(value.items(), len(_OWN_FIELDS))}
+    if isinstance(value, list):
+        return [_thinned(child) for child in value[:2]]
+    return value

@@ -1,0 +1,1 @@
+"""The `waybill` command: one file per command group, thin over the services it asks."""

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.cli import stack
+from services.cli import cancel, deployment, publish, stack
+from services.cli.records import held, record, replay
 from services.runtime.errors import WaybillError
 
 app = typer.Typer(
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (stack,):
+for group in (stack, deployment, publish, cancel, record, replay, held):
     group.register(app)
 
 

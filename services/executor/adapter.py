@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from schemas.codes import FailureClass
-from schemas.decision import Decision, Route
+from schemas.decision import Orders, Route
 from schemas.entries import Usage
 
 NO_USAGE = Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0, reasoning_tokens=0)
@@ -46,7 +46,7 @@ class Failure:
 class Adapter(Protocol):
     """One provider's wire format."""
 
-    def request(self, job: Mapping[str, Any], decision: Decision, route: Route) -> WireRequest:
+    def request(self, job: Mapping[str, Any], orders: Orders, route: Route) -> WireRequest:
         """Return the request of a job on a route, within the decision's caps."""
 
     def read(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer | Failure:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from schemas.codes import FailureClass, Operation
-from schemas.decision import Decision, Route
+from schemas.decision import Orders, Route
 from schemas.entries import Usage
 from services.executor.adapter import Answer, Failure, WireRequest
 
@@ -48,22 +48,23 @@ _BY_CODE: Final[dict[str, FailureClass]] = {
 class OpenAICompatible:
     """Chat completions and embeddings."""
 
-    def request(self, job: Mapping[str, Any], decision: Decision, route: Route) -> WireRequest:
+    def request(self, job: Mapping[str, Any], orders: Orders, route: Route) -> WireRequest:
         """Return the request of a job on a route, within the decision's caps."""
         if job.get("operation") == Operation.EMBED:
             return WireRequest("/embeddings", orjson.dumps({"model": route.model, "input": job["input"]}))
         body: dict[str, Any] = {
             "model": route.model,
             "messages": _messages(job),
-            "max_tokens": decision.budgets.max_output_tokens,
+            "max_tokens": orders.budgets.max_output_tokens,
             **{name: value for name, value in job.get("params", {}).items() if value is not None},
         }
-        allowed = set(decision.policy.tools_allowed) - set(decision.policy.requires_approval_for)
+        allowed = set(orders.policy.tools_allowed) - set(orders.policy.requires_approval_for)
         tools = [tool for tool in job.get("tools") or () if tool["function"]["name"] in allowed]
         if tools:
             body["tools"] = tools
-            if job.get("tool_choice"):
-                body["tool_choice"] = job["tool_choice"]
+            choice = job.get("tool_choice")
+            if choice and (isinstance(choice, str) or choice["function"]["name"] in allowed):
+                body["tool_choice"] = choice
         if job.get("response_format"):
             body["response_format"] = job["response_format"]
         return WireRequest("/chat/completions", orjson.dumps(body))
@@ -164,4 +165,5 @@ def _count(value: Any) -> int:
 
 
 def _text(value: Any) -> str | None:
-    return value[:128] if isinstance(value, str) else None
+    """Return a provider's word as it may stand in an entry: short, and nothing that Postgres refuses."""
+    return "".join(c for c in value[:128] if c.isprintable()) if isinstance(value, str) else None

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from schemas.codes import ErrorCode, FailureClass, HeldReason, Status, failure_classes
-from schemas.decision import Decision, Route
+from schemas.decision import Orders, Route
 from services.runtime.chain import Progress
 
 TRIES_PER_ROUTE: Final = 2
@@ -77,57 +77,60 @@ class Circumstances:
     """What the last failure asked to wait."""
 
 
-def next_step(decision: Decision, progress: Progress, circumstances: Circumstances) -> Call | Hold | End:
+def next_step(orders: Orders, progress: Progress, circumstances: Circumstances) -> Call | Hold | End:
     """Return what to do next with a record whose last attempt did not bring an answer."""
     if circumstances.cancelled:
         return End(Status.CANCELLED, ErrorCode.CANCELLED)
     if circumstances.deadline <= circumstances.now:
         return End(Status.EXPIRED, ErrorCode.DEADLINE_PASSED)
-    attempts_left = len(progress.claims) < decision.budgets.max_attempts
+    attempts_left = len(progress.claims) < orders.budgets.max_attempts
     last = progress.claims[-1] if progress.claims else None
     if last is not None and last.failure_class in _NEVER_ROUTED_AROUND and not progress.in_doubt:
         return End(Status.FAILED, _NEVER_ROUTED_AROUND[last.failure_class])
-    chosen = _route(decision, progress)
+    chosen = _route(orders, progress)
     if chosen is not None and not circumstances.knows(chosen[0]):
         chosen = None
     worst_case = circumstances.worst_case(chosen[0]) if chosen else Decimal(0)
+    affordable = progress.spent_usd + worst_case <= orders.budgets.max_cost_usd
     if progress.in_doubt:
         payable = progress.double_paying < MAX_DOUBLE_PAYING and worst_case <= circumstances.in_doubt_cap_usd
-        if not (attempts_left and chosen and payable):
+        if not (attempts_left and chosen and payable and affordable):
             return Hold(HeldReason.IN_DOUBT)
     if not attempts_left or chosen is None:
         return End(Status.FAILED, ErrorCode.PROVIDER_FAILED)
-    if progress.spent_usd + worst_case > decision.budgets.max_cost_usd:
+    if not affordable:
         return End(Status.FAILED, ErrorCode.BUDGET_EXCEEDED)
     route, fallback = chosen
     return Call(route, fallback, progress.in_doubt, worst_case, _delay(progress, route, circumstances))
 
 
-def _route(decision: Decision, progress: Progress) -> tuple[Route, bool] | None:
+def _route(orders: Orders, progress: Progress) -> tuple[Route, bool] | None:
     """Return the next route and whether it is a fallback; None where the failure leaves no route."""
     if not progress.claims:
-        return decision.route, False
+        return orders.route, False
     last = progress.claims[-1]
     failure = last.failure_class or FailureClass.TIMEOUT_SENT
-    current = _known(decision, last.route)
-    stays = current is not None and failure not in _NOT_AGAIN_HERE
+    current = _known(orders, last.route)
+    if current is None:
+        return orders.route, False
+    stays = failure not in _NOT_AGAIN_HERE
     if stays and _tries_in_a_row(progress) < TRIES_PER_ROUTE:
         return current
     tried = {claim.route for claim in progress.claims}
-    for fallback in decision.fallbacks:
+    for fallback in orders.fallbacks:
         if fallback.route.name not in tried and failure in failure_classes(fallback.when):
             return fallback.route, True
     return current if stays else None
 
 
-def _known(decision: Decision, name: str) -> tuple[Route, bool] | None:
-    """Return the decision's route of that name; where a new decision no longer has it, its first one."""
-    if name == decision.route.name:
-        return decision.route, False
-    for fallback in decision.fallbacks:
+def _known(orders: Orders, name: str) -> tuple[Route, bool] | None:
+    """Return the decision's route of that name; None where a new decision no longer has it, and begins anew."""
+    if name == orders.route.name:
+        return orders.route, False
+    for fallback in orders.fallbacks:
         if fallback.route.name == name:
             return fallback.route, True
-    return decision.route, False
+    return None
 
 
 def _tries_in_a_row(progress: Progress) -> int:

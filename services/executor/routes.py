@@ -16,15 +16,15 @@ from uuid import UUID
 import httpx
 
 from schemas.codes import FailureClass
-from schemas.decision import Decision, Route
+from schemas.decision import Orders, Route
 from schemas.entries import Usage
 from services.executor.adapter import Adapter, Answer, Failure, WireRequest
 from services.executor.openai_compatible import OpenAICompatible
 from services.executor.transport import Broken, Endpoint, Transport
-from services.policy import Catalog, Provider
+from services.policy import Catalog, CatalogError, Provider
 
 ADAPTERS: Final[dict[str, Adapter]] = {"openai-compatible": OpenAICompatible()}
-CLAIM_HEADER: Final = "x-waybill-attempt"
+CLAIM_HEADER: Final = b"x-waybill-attempt"
 """Carries the claim's id, so that a provider's own logs can be laid beside the record."""
 
 
@@ -51,10 +51,10 @@ class Secrets:
             file = self._folder / name
             try:
                 changed = file.stat().st_mtime_ns
+                if name not in self._read or self._read[name][0] != changed:
+                    self._read[name] = (changed, file.read_text(encoding="utf-8").strip())
             except OSError:
                 return os.environ.get(name)
-            if name not in self._read or self._read[name][0] != changed:
-                self._read[name] = (changed, file.read_text(encoding="utf-8").strip())
             return self._read[name][1]
         return os.environ.get(name)
 
@@ -70,12 +70,16 @@ class Routes:
         self._endpoints: dict[tuple[str, str, str | None], Endpoint] = {}
 
     def knows(self, route: Route) -> bool:
-        """Whether the catalog still has a route: a decision may have waited longer than its model lived."""
-        return (route.provider, route.model) in self._catalog.models
+        """Whether the catalog still has a route and its tier: a decision may have waited longer than they lived."""
+        try:
+            self._catalog.price(route)
+        except CatalogError:
+            return False
+        return True
 
-    def request(self, job: Mapping[str, Any], decision: Decision, route: Route) -> WireRequest:
+    def request(self, job: Mapping[str, Any], orders: Orders, route: Route) -> WireRequest:
         """Return the wire request of a job on a route that the catalog has."""
-        return self._adapter(route).request(job, decision, route)
+        return self._adapter(route).request(job, orders, route)
 
     def worst_case(self, route: Route, input_tokens: int, max_output_tokens: int) -> Decimal:
         """Return the most that one attempt can cost, US dollars."""
@@ -100,7 +104,7 @@ class Routes:
         if provider.secret and secret is None:
             return CallResult(Failure(FailureClass.AUTH))
         endpoint = self._endpoint(provider, request.path, secret)
-        answer = await self._transport.post(endpoint, request.body, {CLAIM_HEADER: str(claim)}, timeout_s)
+        answer = await self._transport.post(endpoint, request.body, (CLAIM_HEADER, str(claim).encode()), timeout_s)
         if isinstance(answer, Broken):
             return CallResult(answer)
         adapter = self._adapter(route)
@@ -119,5 +123,6 @@ class Routes:
             if secret is not None:
                 headers["authorization"] = f"Bearer {secret}"
             url = httpx.URL(f"{provider.base_url}{path}")
-            endpoint = self._endpoints[key] = Endpoint(url, httpx.Headers(headers))
+            raw = tuple((name.encode(), value.encode()) for name, value in headers.items())
+            endpoint = self._endpoints[key] = Endpoint(url, raw)
         return endpoint

@@ -22,6 +22,8 @@ MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 CONNECT_TIMEOUT_S: Final = 10.0
 # Shorter than common servers' own: a connection that both sides close at once looks like a lost answer.
 KEEPALIVE_S: Final = 4.0
+# Bodies are read as they come, undecoded; aiohttp would otherwise offer to take compressed ones.
+_UNCOMPRESSED: Final = (b"accept-encoding", b"identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,12 @@ class Endpoint:
     """Where one route's calls go; parsed once."""
 
     url: httpx.URL
-    headers: httpx.Headers
+    headers: tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete HTTP response."""
+    """A complete HTTP response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,17 +60,18 @@ class Transport:
 
     def __init__(self, max_connections: int) -> None:
         """Allow so many calls at once."""
-        limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=KEEPALIVE_S)
-        self._transport = AiohttpTransport(limits=limits, trust_env=False)
+        self._transport = AiohttpTransport(client=lambda: _session(max_connections))
 
     async def post(
-        self, endpoint: Endpoint, body: bytes, extra: Mapping[str, str], timeout_s: float
+        self, endpoint: Endpoint, body: bytes, extra: tuple[bytes, bytes], timeout_s: float
     ) -> HttpAnswer | Broken:
         """Make one call and read its answer, of at most :data:`MAX_ANSWER_BYTES`, within the timeout."""
-        headers = endpoint.headers.copy()
-        headers.update(extra)
         request = httpx.Request(
-            "POST", endpoint.url, headers=headers, content=body, extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}}
+            "POST",
+            endpoint.url,
+            headers=[*endpoint.headers, _UNCOMPRESSED, extra],
+            content=body,
+            extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}},
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -81,13 +84,26 @@ class Transport:
             return Broken(FailureClass.TIMEOUT_SENT)
         except httpx.TransportError as error:
             return Broken(_broken_class(error.__cause__))
+        except aiohttp.ClientError as error:  # one that httpx has no name for: what came back is not HTTP
+            return Broken(_broken_class(error))
         if content is None:
             return Broken(FailureClass.MALFORMED_ANSWER)
-        return HttpAnswer(response.status_code, response.headers, content)
+        return HttpAnswer(response.status_code, _plain(response.headers), content)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
+
+
+def _session(max_connections: int) -> aiohttp.ClientSession:
+    context = httpx.create_ssl_context(trust_env=False)
+    connector = aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=KEEPALIVE_S, ssl=context)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _plain(headers: httpx.Headers) -> dict[str, str]:
+    # httpx's own look-up decodes every header at every call.
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers.raw}
 
 
 async def _read(response: httpx.Response) -> bytes | None:

@@ -35,7 +35,12 @@ def _json_checks(wanted: Mapping[str, Any], text: str) -> list[Check]:
     if wanted["type"] == "json_schema":
         schema = wanted["json_schema"]["schema"]
         try:
-            checks = [Check(name="schema", result="pass" if jsonschema_rs.is_valid(schema, parsed) else "fail")]
-        except ValueError:  # the schema itself is not valid
+            checks = [Check(name="schema", result="pass" if _satisfies(parsed, schema) else "fail")]
+        except ValueError:  # the schema itself is not valid, or refers to something outside itself
             checks = [Check(name="schema", result="error")]
     return checks
+
+
+def _satisfies(parsed: Any, schema: Any) -> bool:
+    # Offline: a caller's `$ref` must reach neither the network nor the file system.
+    return jsonschema_rs.is_valid(schema, parsed, offline=True)

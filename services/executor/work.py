@@ -104,7 +104,7 @@ class Work:
 
     async def _attempts(self, job: Mapping[str, Any], key: RecordKey, *, cancelled: bool) -> Outgoing | None:
         while True:
-            step = plan.next_step(self.message.decision, self.progress, self._circumstances(cancelled=cancelled))
+            step = plan.next_step(self.message.orders, self.progress, self._circumstances(cancelled=cancelled))
             if isinstance(step, plan.End):
                 return self._end(step)
             if isinstance(step, plan.Hold):
@@ -112,11 +112,15 @@ class Work:
                     return None
                 continue
             if step.delay_s > 0:
-                await asyncio.sleep(step.delay_s)
-                cancelled = (await self.tools.store.read_job(self.message.record_id)).cancelled
-                if cancelled:
+                left_s = (self.message.deadline - self.tools.clock()).total_seconds()
+                await asyncio.sleep(max(0.0, min(step.delay_s, left_s)))
+                stored = await self.tools.store.read_job(self.message.record_id)
+                if stored.job is None:
+                    return self._end(plan.End(Status.CANCELLED, ErrorCode.CONTENT_ERASED))
+                cancelled = stored.cancelled
+                if cancelled or self.message.deadline <= self.tools.clock():
                     continue
-            request = self.tools.routes.request(job, self.message.decision, step.route)
+            request = self.tools.routes.request(job, self.message.orders, step.route)
             claim = await self._claim(step, key.digest(request.body))
             if claim is Fenced.STALE:
                 return None
@@ -144,7 +148,7 @@ class Work:
         return last
 
     def _circumstances(self, *, cancelled: bool) -> plan.Circumstances:
-        decision = self.message.decision
+        orders = self.message.orders
         return plan.Circumstances(
             now=self.tools.clock(),
             deadline=self.message.deadline,
@@ -152,7 +156,7 @@ class Work:
             cancelled=cancelled,
             in_doubt_cap_usd=self.tools.in_doubt_cap_usd,
             worst_case=lambda route: self.tools.routes.worst_case(
-                route, decision.estimate.input_tokens, decision.budgets.max_output_tokens
+                route, orders.estimate.input_tokens, orders.budgets.max_output_tokens
             ),
             jitter=self.tools.jitter,
             retry_after_ms=self.retry_after_ms,
@@ -190,14 +194,14 @@ class Work:
             fallback=step.fallback,
             may_double_pay=step.may_double_pay,
             request_digest=request_digest,
-            max_output_tokens=self.message.decision.budgets.max_output_tokens,
+            max_output_tokens=self.message.orders.budgets.max_output_tokens,
             worst_case_usd=format(step.worst_case_usd, "f"),
             attempt_deadline=(now + timedelta(seconds=self.tools.attempt_timeout_s + CLAIM_GRACE_S)).isoformat(),
         )
         writer = ChainWriter(self.message.record_id, self.head)
         entry = writer.add(EntryKind.ATTEMPT_STARTED, data, now, entry_id=new_claim_id())
         stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))
-        if stored is not None and not _is_stored(entry, stored):
+        if stored is not None and not (_is_stored(entry, stored) and len(stored) == 1):
             return await self._meets(stored)
         self.head = entry.head
         claim = claim_of(entry, {**data})
@@ -246,6 +250,8 @@ class Work:
             data["failure_class"] = outcome.failure_class
             if outcome.in_doubt:
                 data["outcome"] = "lost"
+            elif outcome.failure_class is not FailureClass.MALFORMED_ANSWER:
+                data["cost_usd"] = "0"
             return Finished(data, None, None)
         data["finish_reason"] = outcome.finish_reason
         data["response_model"] = outcome.response_model
@@ -352,5 +358,5 @@ def _end_after(validated: Mapping[str, Any] | Validated) -> plan.End:
 
 
 def _route_named(message: Routed, name: str) -> dict[str, Any]:
-    routes = [message.decision.route, *(fallback.route for fallback in message.decision.fallbacks)]
+    routes = [message.orders.route, *(fallback.route for fallback in message.orders.fallbacks)]
     return next(route for route in routes if route.name == name).model_dump(mode="json")

@@ -61,7 +61,7 @@ class Progress:
 
     @property
     def spent_usd(self) -> Decimal:
-        """Known costs, and every unanswered claim in full (people can be wrong, and the answer can still come)."""
+        """Known costs, and every unknown one in full (people can be wrong, and the answer can still come)."""
         return sum(
             (claim.cost_usd if claim.resolved else claim.worst_case_usd for claim in self.claims), start=Decimal(0)
         )
@@ -78,7 +78,8 @@ class Progress:
             if claim.entry_id == claim_id:
                 claim.outcome = data["outcome"]
                 claim.failure_class = FailureClass(data["failure_class"]) if data["failure_class"] else None
-                claim.cost_usd = Decimal(data["cost_usd"] or 0)
+                # A complete answer that names no cost may have cost all that it could.
+                claim.cost_usd = claim.worst_case_usd if data["cost_usd"] is None else Decimal(data["cost_usd"])
 
     def released(self, seq: int, verdict: str) -> None:
         """Note a verdict; one on a doubt discloses what lies before it."""

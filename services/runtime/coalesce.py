@@ -56,7 +56,8 @@ class Coalescer(Generic[Q, R]):
                 # One turn of the loop, or a few milliseconds, lets the other tasks that are ready join this flush.
                 await asyncio.sleep(self._linger_s)
                 batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-                await self._answer(batch)
+                if batch:  # else another worker took them all
+                    await self._answer(batch)
         finally:
             self._slots += 1
 

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 from uuid_utils.compat import uuid7
 
-
 # Version 8 and the RFC 9562 variant; the standard library of Python 3.11 knows versions up to 5.
 _UUID8_MASK: Final = ~(0xF << 76 | 0x3 << 62)
 _UUID8_BITS: Final = 8 << 76 | 2 << 62

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -30,6 +31,17 @@ _RAW, _ZSTD = b"\0", b"\1"
 _COMPRESS_FROM: Final = 256
 MAX_PLAINTEXT: Final = 64 * 1024 * 1024
 _SQL = queries.load("keyring")
+
+
+class _Codec(threading.local):
+    """Compression contexts of one thread: made once, because making one costs more than a kilobyte of compressing."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_codec: Final = _Codec()
 
 
 class MasterKeyError(WaybillError):
@@ -67,7 +79,7 @@ class RecordKey:
 
     def encrypt(self, entry_id: UUID, kind: str, content: bytes) -> bytes:
         """Compress and encrypt; the ciphertext is bound to record, entry and kind."""
-        packed = _ZSTD + zstandard.compress(content, 1) if len(content) >= _COMPRESS_FROM else _RAW + content
+        packed = _ZSTD + _codec.compressor.compress(content) if len(content) >= _COMPRESS_FROM else _RAW + content
         nonce = os.urandom(_NONCE)
         return nonce + self._aead.encrypt(nonce, packed, self._record + entry_id.bytes + kind.encode())
 
@@ -77,11 +89,11 @@ class RecordKey:
             packed = self._aead.decrypt(
                 ciphertext[:_NONCE], ciphertext[_NONCE:], self._record + entry_id.bytes + kind.encode()
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut off within its nonce
             raise ContentDamagedError from None
         if packed[:1] == _RAW:
             return packed[1:]
-        return zstandard.decompress(packed[1:], max_output_size=MAX_PLAINTEXT)
+        return _codec.decompressor.decompress(packed[1:], max_output_size=MAX_PLAINTEXT)
 
 
 class MasterKey:
@@ -115,7 +127,7 @@ class MasterKey:
         """Decrypt a record key; raises :class:`MasterKeyError` when another master key wrapped it."""
         try:
             return RecordKey(record_id, self._aead.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], record_id.bytes))
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise MasterKeyError("a record's key was wrapped by another master key") from None
 
     def tenant_hmac(self, tenant: str, purpose: str, content: bytes) -> bytes:

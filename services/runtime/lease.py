@@ -78,6 +78,6 @@ class Lease:
             try:
                 await self._renew()
             except Exception as error:
-                if not is_transient(error):
-                    raise
-                self._telemetry.log.warning("lease not renewed", error=describe(error))
+                # Whatever it is, no call starts until a renewal succeeds; a loop that ended here would never let one.
+                log = self._telemetry.log.warning if is_transient(error) else self._telemetry.log.error
+                log("lease not renewed", error=describe(error))

@@ -164,11 +164,11 @@ def verify_chain(chain: Sequence[Entry]) -> str | None:
     """Return what is wrong with a chain as stored, or None: positions, hashes, links, and copies against the body."""
     prev: str | None = None
     for seq, entry in enumerate(chain):
-        body = entry.content()
         if entry.seq != seq:
             return f"entry {seq} is missing"
         if hash_body(entry.body.encode()) != entry.hash:
             return f"entry {seq}: its hash is not that of its body"
+        body = entry.content()
         if body["prev_hash"] != prev:
             return f"entry {seq} does not follow the one before it"
         copies = (str(entry.record_id), entry.seq, str(entry.entry_id), entry.kind)

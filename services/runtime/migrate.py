@@ -55,10 +55,10 @@ def migrations() -> list[Migration]:
 
 async def migrate(connection: Connection) -> list[Migration]:
     """Bring the database to this release and return what was applied; raises :class:`MigrationError`."""
-    await connection.execute(_SQL["create_history"])
     applied_now: list[Migration] = []
     async with connection.transaction():
         await connection.execute(_SQL["lock"])
+        await connection.execute(_SQL["create_history"])
         applied = {row["version"]: row["digest"] for row in await connection.fetch(_SQL["history"])}
     for migration in migrations():
         known = applied.get(migration.version)

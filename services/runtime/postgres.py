@@ -39,11 +39,14 @@ def is_transient(error: BaseException) -> bool:
     """Say whether the same work may succeed later, unchanged."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_TRANSIENT_CLASSES)
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
+    # An InterfaceError that is a ValueError is the driver's refusal of an argument.
+    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError) and not isinstance(error, ValueError)
 
 
 def blames_a_row(error: BaseException) -> bool:
-    """Say whether the database refused something in the data itself."""
+    """Say whether the database, or the driver before it, refused something in the data itself."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, ValueError)
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_BLAMES_A_ROW)
 
 

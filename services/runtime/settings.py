@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnparsableError
 
 from schemas.topics import DEFAULT_PREFIX
 from services.runtime.errors import WaybillError
@@ -117,6 +118,8 @@ class Settings(BaseSettings):
         """Read the environment; raises :class:`SettingsError` naming each setting at fault, never its value."""
         try:
             return cls(**overrides)
+        except UnparsableError as error:  # its text names the field, its cause holds the value
+            raise SettingsError(f"settings: {error}") from None
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise SettingsError(f"settings: {faults}") from None

@@ -22,7 +22,9 @@ from services.runtime.window import Slot, Window
 POLL_MS: Final = 100
 COMMIT_EVERY_S: Final = 1.0
 PER_PARTITION: Final = 2_000
-"""How far a window may run ahead of its head: the most that is started again when its owner dies."""
+"""How far a window may run ahead of its head and still be polled: with one poll more, of at most
+:data:`PER_POLL`, the most that is started again when its owner dies."""
+PER_POLL: Final = 500
 
 
 class ConsumerPort(Protocol):
@@ -106,6 +108,7 @@ class SlidingConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Consume until :meth:`drain`; then keep the membership alive until cancelled."""
         assert self._consumer is not None, "attach a consumer first"
         committer = asyncio.create_task(self._commit_regularly())
+        committer.add_done_callback(self._committer_ended)
         try:
             while True:
                 await self._poll(self._consumer)
@@ -131,19 +134,30 @@ class SlidingConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             return
         try:
-            fetched = await consumer.getmany(*partitions, timeout_ms=POLL_MS, max_records=min(room, 500))
+            fetched = await consumer.getmany(*partitions, timeout_ms=POLL_MS, max_records=min(room, PER_POLL))
         except IllegalStateError:
             return  # a partition was revoked between the look and the poll
         self.last_poll = time.monotonic()
+        if self._stopping.is_set():
+            return  # what was fetched meanwhile comes again to whoever owns its partition next
         for partition, records in fetched.items():
-            window = self._windows.get(partition)
-            if window is None or not self._gate_open:
-                # Revoked while fetching: whoever owns it now gets these records from the committed offset.
+            if not self._gate_open:
+                self._put_back(consumer, partition, records[0].offset)
                 continue
+            # The window may be gone: a partition can be lost and come back while one poll waits.
+            window = self._windows.setdefault(partition, Window())
             for record in records:
                 slot = window.open(record.offset)
                 if slot is not None:
                     self._start(window, slot, record)
+
+    @staticmethod
+    def _put_back(consumer: ConsumerPort, partition: TopicPartition, offset: int) -> None:
+        """Have records that came while the gate was closed fetched again: they were never opened."""
+        try:
+            consumer.seek(partition, offset)
+        except IllegalStateError:
+            return  # no longer ours: its new owner fetches from the committed offset
 
     def _start(self, window: Window, slot: Slot, record: ConsumerRecord[bytes, bytes]) -> None:
         task = asyncio.create_task(self._carry(window, slot, record))
@@ -170,6 +184,11 @@ class SlidingConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             await asyncio.sleep(COMMIT_EVERY_S)
             await self._commit()
+
+    def _committer_ended(self, committer: asyncio.Task[None]) -> None:
+        if not committer.cancelled() and (error := committer.exception()) is not None and not self.failure.done():
+            self._telemetry.log.error("offsets are no longer committed", error=describe(error))
+            self.failure.set_result(error)
 
     async def _commit(self) -> None:
         async with self._lock:

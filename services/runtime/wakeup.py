@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from schemas.codes import EntryKind, ErrorCode, LatencyClass, Status, Verdict
+from schemas.decision import Orders
 from schemas.topics import CLASSIFIED, OUTCOMES, ROUTED_BACKGROUND, ROUTED_BATCH
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import Entry
@@ -19,6 +20,7 @@ from services.runtime.settings import Settings
 
 REPUBLISH: Final = "republish"
 _OPTIONS: Final = orjson.OPT_UTC_Z
+_ORDERS: Final = tuple(Orders.model_fields)
 _ENDINGS: Final[dict[str, tuple[Status, ErrorCode]]] = {
     Verdict.CHARGED: (Status.FAILED, ErrorCode.IN_DOUBT),
     Verdict.CANCELLED: (Status.CANCELLED, ErrorCode.CANCELLED),
@@ -72,7 +74,7 @@ class Wakeups:
             latency_class=latency_class,
             received_at=received_at,
             deadline=deadline,
-            decision=decision,
+            orders={name: decision[name] for name in _ORDERS},
             resume=resume,
         )
 

@@ -153,6 +153,8 @@ DECLARE
     v_parent  text;
     v_name    text;
 BEGIN
+    -- The lock of migrations: of two that find a partition missing, the second looks again when the first is done.
+    PERFORM pg_advisory_xact_lock(727001);
     FOR i IN 0 .. months - 1 LOOP
         v_from := date_trunc('month', from_month::timestamptz) + make_interval(months => i);
         v_to := v_from + interval '1 month';
@@ -160,14 +162,19 @@ BEGIN
         FOREACH v_parent IN ARRAY '{record.entry,facts.request,facts.attempt}'::text[] LOOP
             v_name := v_parent || '_' || v_suffix;
             CONTINUE WHEN to_regclass(v_name) IS NOT NULL;
-            IF v_parent = 'record.entry' THEN
-                EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
-                               v_name, v_parent, record.uuid7_from(v_from), record.uuid7_from(v_to));
-            ELSE
-                EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L)', v_name, v_parent, v_from, v_to);
-            END IF;
-            PERFORM record.protect(v_name::regclass);
-            v_made := v_made + 1;
+            BEGIN
+                IF v_parent = 'record.entry' THEN
+                    EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+                                   v_name, v_parent, record.uuid7_from(v_from), record.uuid7_from(v_to));
+                ELSE
+                    EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L)', v_name, v_parent, v_from, v_to);
+                END IF;
+                PERFORM record.protect(v_name::regclass);
+                v_made := v_made + 1;
+            EXCEPTION WHEN check_violation THEN
+                -- Rows of this month are in the default partition, which works and is an alarm; the others are still made.
+                RAISE WARNING '% cannot be made: the default partition holds rows of its range', v_name;
+            END;
         END LOOP;
     END LOOP;
     RETURN v_made;
@@ -225,7 +232,7 @@ COMMENT ON VIEW facts.fallback_rate IS 'Share of called requests that needed ano
 DO $$
 BEGIN
     CREATE ROLE analyst NOLOGIN;
-EXCEPTION WHEN duplicate_object THEN
+EXCEPTION WHEN duplicate_object OR unique_violation THEN -- roles are the cluster's: another database may make it now
     RAISE NOTICE 'role analyst exists already';
 END $$;
 GRANT USAGE ON SCHEMA facts TO analyst;

@@ -1,0 +1,1 @@
+"""Looking at records and bringing them on: what on-call does. Every command takes ids, ``--key`` or a selection."""

@@ -1,0 +1,165 @@
+"""`waybill record list|show` and `waybill explain`: what happened to a job, and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from schemas.codes import EntryKind
+from schemas.decision import Decision, NoRoute
+from schemas.features import Features
+from services.cli.environment import settings as load_settings
+from services.cli.output import emit
+from services.cli.records import select
+from services.cli.records.render import record_table
+from services.policy import explain as explain_decision
+from services.runtime import ledger, queries
+from services.runtime.ledger import Entry
+from services.runtime.postgres import open_pool
+
+_SQL = queries.load("cli_records")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of records.", metavar="ID...")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(help="The AI request record.", no_args_is_help=True)
+    group.command("list")(list_records)
+    group.command("show")(show)
+    app.add_typer(group, name="record")
+    app.command("explain")(explain)
+
+
+def list_records(
+    status: select.Status = None,
+    error_code: select.ErrorCode = None,
+    failure_class: select.FailureClass = None,
+    tenant: select.Tenant = None,
+    route: select.Route = None,
+    since: select.Since = None,
+    in_flight: Annotated[bool, typer.Option("--in-flight", help="Those without a result instead.")] = False,
+    limit: Limit = 20,
+    json: Json = False,
+) -> None:
+    """List records, newest first: those that ended, or with --in-flight those that have not."""
+    selection = select.Selection(status, error_code, failure_class, tenant, route, select.since_of(since))
+    rows = asyncio.run(_list(selection, in_flight=in_flight, limit=limit))
+    if json:
+        emit({"records": [dict(row) for row in rows]}, json=True, text="")
+        return
+    columns = list(rows[0].keys()) if rows else []
+    table = Table(*columns, show_edge=False, pad_edge=False, header_style="dim")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table if rows else "No record matches.")
+
+
+async def _list(selection: select.Selection, *, in_flight: bool, limit: int) -> Sequence[asyncpg.Record]:
+    pool = await open_pool(load_settings().database_url, service="cli", size=1)
+    try:
+        if in_flight:
+            return await pool.fetch(_SQL["in_flight"], selection.tenant, limit)
+        return await select.select(pool, selection, limit)
+    finally:
+        await pool.close()
+
+
+def show(ids: Ids = None, key: select.Keys = None, json: Json = False) -> None:
+    """Show records entry by entry, and check that each chain is intact as shown.
+
+    That nothing was removed from a chain's end is not proved here; the head in a job's result does.
+    """
+    records = asyncio.run(_read(ids or [], key or []))
+    if json:
+        emit({"records": [_as_json(chain, replays) for chain, replays in records]}, json=True, text="")
+        return
+    console = Console()
+    for chain, replays in records:
+        console.print(f"[bold]record {chain[0].record_id}[/]")
+        console.print(record_table(chain))
+        fault = ledger.verify_chain(chain)
+        console.print(f"[red]damaged: {fault}[/]" if fault else "[dim]the chain is intact as shown[/]")
+        for replay in replays:
+            console.print(f"replayed by {replay['record_id']}: {replay['status']}")
+        console.print()
+
+
+def explain(ids: Ids = None, key: select.Keys = None, json: Json = False) -> None:
+    """Explain in plain English why a job was handled as it was: the decision, its limits, and what happened then."""
+    texts = {str(chain[0].record_id): _explained(chain) for chain, _ in asyncio.run(_read(ids or [], key or []))}
+    emit(
+        {"explanations": [{"record_id": record_id, "text": text} for record_id, text in texts.items()]},
+        json=json,
+        text="\n\n".join(texts.values()),
+    )
+
+
+async def _read(ids: Sequence[UUID], keys: Sequence[str]) -> list[tuple[list[Entry], list[asyncpg.Record]]]:
+    if not ids and not keys:
+        raise typer.BadParameter("name a record, or a job by --key TENANT/KEY", param_hint="ID")
+    settings = load_settings()
+    pool = await open_pool(settings.database_url, service="cli", size=1)
+    try:
+        wanted = await select.resolve(pool, settings, ids, keys)
+        chains = await ledger.read_chains(pool, wanted)
+        for record_id in wanted:
+            if record_id not in chains:
+                raise select.NoSuchRecordError(f"there is no record {record_id}")
+        return [(chains[r], list(await pool.fetch(_SQL["replays_of"], r))) for r in wanted]
+    finally:
+        await pool.close()
+
+
+def _as_json(chain: Sequence[Entry], replays: Sequence[asyncpg.Record]) -> dict[str, Any]:
+    return {
+        "record_id": str(chain[0].record_id),
+        "intact": ledger.verify_chain(chain) is None,
+        "entries": [{"hash": entry.hash.hex(), "body": orjson.Fragment(entry.body.encode())} for entry in chain],
+        "replayed_by": [{"record_id": str(row["record_id"]), "status": row["status"]} for row in replays],
+    }
+
+
+def _explained(chain: Sequence[Entry]) -> str:
+    bodies = {entry.kind: entry.content() for entry in chain}
+    decided, classified = bodies.get(EntryKind.DECIDED), bodies.get(EntryKind.CLASSIFIED)
+    paragraphs: list[str] = []
+    if decided is None or classified is None:
+        paragraphs.append(f"No decision was made about record {chain[0].record_id}.")
+    else:
+        decision = decided["data"]["decision"]
+        kind = NoRoute if decision["route"] is None else Decision
+        features = Features.model_validate(classified["data"]["features"])
+        paragraphs.append(explain_decision(kind.model_validate(decision), features).strip())
+    paragraphs.append(_happened(chain))
+    return "\n\n".join(paragraphs)
+
+
+def _happened(chain: Sequence[Entry]) -> str:
+    """Say in sentences what came of the job."""
+    sentences: list[str] = []
+    for entry in chain:
+        data = entry.content()["data"]
+        match entry.kind:
+            case EntryKind.ATTEMPT_FINISHED if data["outcome"] == "ok":
+                sentences.append(f"Attempt {data['attempt']} brought an answer after {data['latency_ms']:,} ms.")
+            case EntryKind.ATTEMPT_FINISHED:
+                words = str(data["failure_class"]).replace("_", " ")
+                sentences.append(f"Attempt {data['attempt']} brought no answer ({words}).")
+            case EntryKind.HELD:
+                sentences.append(f"The job had to wait ({data['reason'].replace('_', ' ')}).")
+            case EntryKind.SEALED:
+                error = f" ({data['error']['code'].replace('_', ' ')})" if data["error"] else ""
+                sentences.append(f"The job ended as {data['status']}{error} and cost ${data['totals']['cost_usd']}.")
+            case EntryKind.LATE_RESULT:
+                sentences.append(f"The answer of attempt {data['attempt']} came after the job had gone on.")
+    return " ".join(sentences) or "The job has not been tried yet."

@@ -1,0 +1,103 @@
+"""Fixtures for all tests: one pair of servers a session; a database and a set of topics of their own for each test."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from schemas.topics import TOPICS
+from services.policy import Policy
+from services.runtime import topics
+from services.runtime.host import Host, open_host
+from services.runtime.settings import Settings, TopicOverride
+from support.databases import bring_up_to_date, new_database
+from support.servers import OpenHost, Servers, serving
+
+CONFIG = Path(__file__).parents[1] / "config"
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """A real Postgres and a real Kafka."""
+    with serving() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="session")
+async def migrated(servers: Servers) -> AsyncIterator[str]:
+    """The URL of a migrated database that is only ever copied."""
+    async with new_database(servers.database_url) as url:
+        await bring_up_to_date(url)
+        yield url
+
+
+@pytest_asyncio.fixture
+async def database(servers: Servers, migrated: str) -> AsyncIterator[str]:
+    """The URL of a migrated database of the test's own."""
+    async with new_database(servers.database_url, migrated) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def empty_database(servers: Servers) -> AsyncIterator[str]:
+    """The URL of a database in which nothing is."""
+    async with new_database(servers.database_url) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def connection(database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection to the test's database."""
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def master_key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that holds a master key."""
+    file = tmp_path_factory.mktemp("secrets") / "master-key"
+    file.write_text(base64.b64encode(bytes(range(32))).decode())
+    return file
+
+
+@pytest_asyncio.fixture
+async def settings(servers: Servers, database: str, master_key_file: Path) -> AsyncIterator[Settings]:
+    """Settings with the test's database and topics; each topic exists and has two partitions."""
+    settings = Settings(
+        DATABASE_URL=database,
+        KAFKA_BOOTSTRAP_SERVERS=servers.kafka_bootstrap_servers,
+        WAYBILL_TOPIC_PREFIX=f"test-{uuid4().hex[:12]}.",
+        WAYBILL_TOPICS={topic.name: TopicOverride(partitions=2) for topic in TOPICS},
+        WAYBILL_CONFIG_DIR=CONFIG,
+        WAYBILL_MASTER_KEY_FILE=master_key_file,
+    )
+    await topics.apply(settings)
+    yield settings
+    admin = await topics.open_admin(settings)
+    await admin.delete_topics([settings.topic(topic.name) for topic in TOPICS])
+    await admin.close()
+
+
+@pytest_asyncio.fixture
+async def host(settings: Settings) -> AsyncIterator[OpenHost]:
+    """Opens what a service stands on: ``await host("classifier")``. All are closed after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(service: str) -> Host:
+            return await stack.enter_async_context(open_host(service, settings))
+
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def policy() -> Policy:
+    """The policy that Waybill comes with. Its simulator's address is made up: deciding calls nobody."""
+    return Policy.load(CONFIG, {"WAYBILL_SIMULATOR_URL": "http://127.0.0.1:9"})

@@ -1,0 +1,48 @@
+"""Databases of their own for tests: empty, or a copy of one that was migrated once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+
+from services.runtime.migrate import migrate
+from support import sql
+
+_SQL = sql.load("databases")
+
+
+@asynccontextmanager
+async def new_database(server_url: str, template: str | None = None) -> AsyncIterator[str]:
+    """Give the URL of a fresh database, empty or a copy of ``template`` (a URL, unused meanwhile); drop it after."""
+    name = f"test_{uuid4().hex}"
+    if template is None:
+        await _run(server_url, _SQL["create"].format(name=name))
+    else:
+        await _run(server_url, _SQL["copy"].format(name=name, template=urlsplit(template).path.lstrip("/")))
+    try:
+        yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    finally:
+        await _run(server_url, _SQL["drop"].format(name=name))
+
+
+async def bring_up_to_date(url: str) -> None:
+    """Migrate a database, keyring included."""
+    connection = await asyncpg.connect(url)
+    try:
+        await migrate(connection)
+        await connection.execute(resources.files("schemas.sql").joinpath("keyring.sql").read_text(encoding="utf-8"))
+    finally:
+        await connection.close()
+
+
+async def _run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,54 @@
+"""The servers that tests run against: those that the environment names, else containers, else the embedded stack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.runtime.host import Host
+from services.standalone.stack import Stack
+from support import containers
+
+OpenHost = Callable[[str], Awaitable[Host]]
+"""Opens what a service of that name stands on."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where a real Postgres and a real Kafka answer. The database's user may create databases."""
+
+    database_url: str
+    kafka_bootstrap_servers: str
+
+
+@contextmanager
+def serving() -> Iterator[Servers]:
+    """Give servers, and end what was started for them."""
+    database_url, kafka = os.environ.get("DATABASE_URL"), os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if database_url and kafka:
+        yield Servers(database_url, kafka)
+    elif containers.engine_answers():
+        with containers.running() as (url, bootstrap):
+            yield Servers(url, bootstrap)
+    else:
+        with _embedded() as servers:
+            yield servers
+
+
+@contextmanager
+def _embedded() -> Iterator[Servers]:
+    root = Path(tempfile.mkdtemp(prefix="waybill-tests-"))
+    stack = Stack(root / "state")
+    try:
+        status = stack.start(Stack.SERVERS_ONLY)
+        assert status.database_url is not None
+        assert status.kafka_bootstrap_servers is not None
+        yield Servers(status.database_url, status.kafka_bootstrap_servers)
+    finally:
+        stack.stop()
+        shutil.rmtree(root)
