@@ -19,6 +19,7 @@ from schemas.asyncapi import asyncapi
 from schemas.json_schemas import json_schemas
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+_SCHEMA: Final = ".schema.json"
 _GENERATED: Final = "# Made by `python -m schemas.documents`; edit the models and tables in `schemas/` instead.\n"
 
 
@@ -35,10 +36,11 @@ def documents() -> dict[str, str]:
 
 
 def differing(files: Mapping[str, str], folder: Path) -> list[str]:
-    """Return the paths of files that are missing or differ in ``folder``, and of schemas there that nothing makes."""
+    """Return the paths of files that are missing or differ in ``folder``, and of schemas beside them of the past."""
     differ = [path for path, text in files.items() if _read(folder / path) != text]
-    stale = {str(file.relative_to(folder)) for file in folder.glob("schemas/**/*.schema.json")} - files.keys()
-    return sorted({*differ, *stale})
+    made = {Path(path).parent for path in files if path.endswith(_SCHEMA)}
+    there = {str(file.relative_to(folder)) for parent in made for file in (folder / parent).glob(f"*{_SCHEMA}")}
+    return sorted({*differ, *(there - files.keys())})
 
 
 def write(files: Mapping[str, str], folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.cli import cancel, deployment, publish, stack
+from services.cli import cancel, demo, deployment, publish, stack
 from services.cli.records import held, record, replay
 from services.runtime.errors import WaybillError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (stack, deployment, publish, cancel, record, replay, held):
+for group in (demo, stack, deployment, publish, cancel, record, replay, held):
     group.register(app)
 
 

@@ -114,13 +114,16 @@ def _route(orders: Orders, progress: Progress) -> tuple[Route, bool] | None:
     if current is None:
         return orders.route, False
     stays = failure not in _NOT_AGAIN_HERE
-    if stays and _tries_in_a_row(progress) < TRIES_PER_ROUTE:
+    tries = _tries_in_a_row(progress)
+    if stays and tries < TRIES_PER_ROUTE:
         return current
     tried = {claim.route for claim in progress.claims}
     for fallback in orders.fallbacks:
         if fallback.route.name not in tried and failure in failure_classes(fallback.when):
             return fallback.route, True
-    return current if stays else None
+    # An answer that cannot be read was charged all the same: it is not asked for again and again.
+    again = stays and not (failure is FailureClass.MALFORMED_ANSWER and tries >= TRIES_PER_ROUTE)
+    return current if again else None
 
 
 def _known(orders: Orders, name: str) -> tuple[Route, bool] | None:

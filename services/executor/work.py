@@ -111,7 +111,7 @@ class Work:
                 if await self._hold(step) is not Fenced.IN_DOUBT:
                     return None
                 continue
-            if step.delay_s > 0:
+            if self.progress.claims:  # time has passed since the job was read
                 left_s = (self.message.deadline - self.tools.clock()).total_seconds()
                 await asyncio.sleep(max(0.0, min(step.delay_s, left_s)))
                 stored = await self.tools.store.read_job(self.message.record_id)

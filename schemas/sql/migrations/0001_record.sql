@@ -129,7 +129,7 @@ BEGIN
         FROM input i
         LEFT JOIN record.entry p ON p.record_id = i.rec AND p.seq = i.seq - 1
         JOIN record.transition t ON t.after = coalesce(p.kind, '') AND t.kind = i.kind
-        WHERE i.place = 1 AND (i.seq = 0 OR p.seq IS NOT NULL)
+        WHERE i.place = 1 AND (i.seq = 0 OR p.seq IS NOT NULL) AND p.entry_hash IS NOT DISTINCT FROM i.prev
         ORDER BY i.rec, i.seq
         ON CONFLICT DO NOTHING
         RETURNING e.record_id

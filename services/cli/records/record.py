@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -57,11 +58,34 @@ def list_records(
     if json:
         emit({"records": [dict(row) for row in rows]}, json=True, text="")
         return
-    columns = list(rows[0].keys()) if rows else []
-    table = Table(*columns, show_edge=False, pad_edge=False, header_style="dim")
+    Console(soft_wrap=True).print(_table(rows, in_flight=in_flight) if rows else "No record matches.")
+
+
+def _table(rows: Sequence[asyncpg.Record], *, in_flight: bool) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="dim")
+    names = ("record", "received", "tenant", "last entry", "waits for") if in_flight else (
+        "record", "sealed", "tenant", "status", "error", "route", "tries", "cost"
+    )  # fmt: skip
+    for name in names:
+        table.add_column(name, no_wrap=True)
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table if rows else "No record matches.")
+        cells: tuple[Any, ...]
+        if in_flight:
+            cells = (row["received_at"], row["tenant"], row["last_kind"], row["held_reason"])
+        else:
+            route = f"{row['provider']}/{row['model']}" if row["provider"] else None
+            cells = (
+                row["sealed_at"],
+                row["tenant"],
+                row["status"],
+                row["error_code"],
+                route,
+                row["attempts"],
+                f"${row['cost_usd']}",
+            )
+        shown = (f"{cell:%m-%d %H:%M:%S}" if isinstance(cell, datetime) else str(cell or "") for cell in cells)
+        table.add_row(str(row["record_id"]), *shown)
+    return table
 
 
 async def _list(selection: select.Selection, *, in_flight: bool, limit: int) -> Sequence[asyncpg.Record]:
@@ -96,7 +120,7 @@ def show(ids: Ids = None, key: select.Keys = None, json: Json = False) -> None:
 
 def explain(ids: Ids = None, key: select.Keys = None, json: Json = False) -> None:
     """Explain in plain English why a job was handled as it was: the decision, its limits, and what happened then."""
-    texts = {str(chain[0].record_id): _explained(chain) for chain, _ in asyncio.run(_read(ids or [], key or []))}
+    texts = {str(chain[0].record_id): explained(chain) for chain, _ in asyncio.run(_read(ids or [], key or []))}
     emit(
         {"explanations": [{"record_id": record_id, "text": text} for record_id, text in texts.items()]},
         json=json,
@@ -129,7 +153,8 @@ def _as_json(chain: Sequence[Entry], replays: Sequence[asyncpg.Record]) -> dict[
     }
 
 
-def _explained(chain: Sequence[Entry]) -> str:
+def explained(chain: Sequence[Entry]) -> str:
+    """Return why a job was handled as it was, and what came of it, in plain English."""
     bodies = {entry.kind: entry.content() for entry in chain}
     decided, classified = bodies.get(EntryKind.DECIDED), bodies.get(EntryKind.CLASSIFIED)
     paragraphs: list[str] = []

@@ -1,0 +1,112 @@
+"""Carrying records through the stages without a broker: messages go from hand to hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.topics import CLASSIFIED, OUTCOMES, RESULTS, Topic
+from services.classifier.stage import ClassifierStage
+from services.policy import Policy
+from services.recorder.stage import RecorderStage
+from services.router.stage import RouterStage
+from services.runtime.host import Host
+from services.runtime.ids import now
+from services.runtime.kafka import Outgoing
+from services.runtime.ledger import Entry, read_chains
+from support.jobs import published, take_in
+
+BOUND_S = 60
+
+
+def content(message: Outgoing) -> dict[str, Any]:
+    """Return what a message says."""
+    parsed: dict[str, Any] = orjson.loads(message.value or b"")
+    return parsed
+
+
+def record_of(message: Outgoing) -> UUID:
+    """Return which record a message is about."""
+    return UUID(content(message)["record_id"])
+
+
+def going_to(host: Host, topic: Topic, messages: Sequence[Outgoing]) -> list[Outgoing]:
+    """Return those of the messages that go to a topic."""
+    return [message for message in messages if message.topic == host.settings.topic(topic.name)]
+
+
+async def chain_of(host: Host, record_id: UUID) -> list[Entry]:
+    """Return the chain of one record as stored."""
+    return (await read_chains(host.pool, [record_id]))[record_id]
+
+
+async def kinds_of(host: Host, record_id: UUID) -> list[str]:
+    """Return the kinds of one record's entries."""
+    return [entry.kind for entry in await chain_of(host, record_id)]
+
+
+async def decide(router: RouterStage, messages: Sequence[Outgoing]) -> list[Outgoing]:
+    """Carry messages to the router as one slice."""
+    return list(await router.run([router.read(published(message.value)) for message in messages]))
+
+
+async def seal(recorder: RecorderStage, messages: Sequence[Outgoing]) -> None:
+    """Carry messages to the recorder as one slice."""
+    assert list(await recorder.run([recorder.read(published(message.value)) for message in messages])) == []
+
+
+class Flow:
+    """All stages of one deployment on one host, each with the same clock."""
+
+    def __init__(self, host: Host, policy: Policy) -> None:
+        """Wire the stages."""
+        self.host = host
+        self.classifier = ClassifierStage(host, now)
+        self.router = RouterStage(host, policy, now)
+        self.recorder = RecorderStage(host, now)
+
+    async def decided(self, document: Mapping[str, Any]) -> tuple[UUID, list[Entry]]:
+        """Take in one job and decide it; return its record and chain."""
+        messages = await take_in(self.classifier, document)
+        await decide(self.router, going_to(self.host, CLASSIFIED, messages))
+        record_id = record_of(messages[0])
+        return record_id, await chain_of(self.host, record_id)
+
+    async def refused(self, document: Mapping[str, Any]) -> UUID:
+        """Take in one job that ends at intake, and seal it; return its record."""
+        messages = going_to(self.host, OUTCOMES, await take_in(self.classifier, document))
+        assert messages, "the job was not rejected"
+        await seal(self.recorder, messages)
+        return record_of(messages[0])
+
+
+async def results(host: Host, count: int) -> list[tuple[UUID, bytes]]:
+    """Return all results published so far, at least ``count``, oldest first within a partition."""
+    return [(UUID(key.decode()), value) for key, value in await messages_in(host, RESULTS, count)]
+
+
+async def messages_in(host: Host, topic: Topic, count: int) -> list[tuple[bytes, bytes]]:
+    """Return keys and values of everything in a topic; there have to be at least ``count`` messages."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=host.settings.kafka_bootstrap_servers, auto_offset_reset="earliest")
+    async with consumer:
+        await consumer.topics()
+        name = host.settings.topic(topic.name)
+        partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: list[tuple[bytes, bytes]] = []
+        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            for records in (await consumer.getmany(*partitions, timeout_ms=1000)).values():
+                found += [(record.key, record.value) for record in records]
+    assert len(found) >= count
+    return found
+
+
+def at(entry: Entry) -> datetime:
+    """Return when an entry was recorded, by its body."""
+    return datetime.fromisoformat(entry.content()["recorded_at"])
