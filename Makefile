@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check unit format docs bench chaos requirements clean
+.PHONY: setup demo test check format docs bench chaos requirements clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,16 @@ check: setup
 
 test: check
 	$(BIN)/python -m pytest
+
+chaos: setup ## the long version: 5,000 jobs in each end-to-end and fault test
+	WAYBILL_CHAOS_JOBS=5000 $(BIN)/python -m pytest tests/e2e tests/chaos
+
+bench: setup ## the pipeline next to its bare floor, in one run
+	$(BIN)/python -m benchmarks.pipeline
+
+docs: setup ## what is generated into docs/
+	$(BIN)/python -m schemas.documents
+	$(BIN)/python -m services.cli.docs_events
 
 format: setup
 	$(BIN)/ruff check --fix .

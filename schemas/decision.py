@@ -91,11 +91,14 @@ class RuledOut(Part):
 
 
 class Estimate(Part):
-    """What the first attempt is expected to use, and the most that one attempt can cost."""
+    """What the first attempt is expected to use and to cost, and the most that one attempt can cost."""
 
     input_tokens: int
     output_tokens: int
     cost_usd: Usd
+    dearest_usd: Annotated[
+        Usd | None, Field(description="what it was expected to cost on the dearest eligible route")
+    ] = None
     worst_case_usd: Usd
 
 

@@ -17,10 +17,12 @@ from schemas.codes import DataClass, LatencyClass, Operation
 SCHEMA_VERSION: Final = 1
 MAX_JOB_BYTES: Final = 16 * 1024 * 1024
 MAX_TEXT: Final = MAX_JOB_BYTES
+MAX_KEY: Final = 512
+MAX_METADATA_BYTES: Final = 64 * 1024
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 TenantId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Money = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
@@ -68,9 +70,9 @@ class ChatMessage(Strict):
     """One message, in OpenAI's shape; text and tool messages only."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=256)] | None = None
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=256, fail_fast=True)] | None = None
     name: Identifier | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=128, fail_fast=True)] | None = None
     tool_call_id: ShortText | None = None
 
     @model_validator(mode="after")
@@ -143,7 +145,7 @@ class Params(Strict):
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    stop: Annotated[list[ShortText], Field(min_length=1, max_length=4)] | None = None
+    stop: Annotated[list[ShortText], Field(min_length=1, max_length=4, fail_fast=True)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
 
@@ -169,8 +171,8 @@ class Document(Strict):
 class Constraints(Strict):
     """Where the job's data may go, in the caller's own words; policy can only narrow it further."""
 
-    regions: Annotated[list[Identifier], Field(min_length=1, max_length=64)] | None = None
-    providers: Annotated[list[Identifier], Field(min_length=1, max_length=64)] | None = None
+    regions: Annotated[list[Identifier], Field(min_length=1, max_length=64, fail_fast=True)] | None = None
+    providers: Annotated[list[Identifier], Field(min_length=1, max_length=64, fail_fast=True)] | None = None
     retention: Literal["zero", "any"] | None = None
 
 
@@ -186,10 +188,10 @@ class Job(Strict):
     latency_class: LatencyClass
     operation: Operation = Operation.CHAT
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096)] | None = None
-    input: Annotated[list[Text], Field(min_length=1, max_length=2048)] | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096, fail_fast=True)] | None = None
+    input: Annotated[list[Text], Field(min_length=1, max_length=2048, fail_fast=True)] | None = None
     query: Text | None = None
-    documents: Annotated[list[Document], Field(max_length=1024)] | None = None
+    documents: Annotated[list[Document], Field(max_length=1024, fail_fast=True)] | None = None
 
     idempotency_key: IdempotencyKey | None = None
     deadline: Instant | None = None
@@ -203,7 +205,7 @@ class Job(Strict):
     ) = None
     params: Params = Params()
     caps: Caps = Caps()
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     response_format: ResponseFormat | None = None
     data_class: DataClass | None = None

@@ -27,6 +27,7 @@ from services.runtime import ledger, queries, vault
 from services.runtime.host import Host
 from services.runtime.ids import derive, new_record_id
 from services.runtime.kafka import Outgoing
+from services.runtime.keyring import ContentDamagedError
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import dead_letter
 from services.runtime.postgres import Connection
@@ -79,29 +80,33 @@ class ClassifierStage:
 
     # -- before the transaction -----------------------------------------------------------------------------------
 
-    async def _originals(self, replays: Sequence[Replay]) -> dict[UUID, bytes]:
-        """Return the job content of the records to replay that are the tenant's own, ended, and not erased."""
-        wanted = {replay.record_id: replay.tenant for replay in replays}
-        if not wanted:
+    async def _originals(self, replays: Sequence[Replay]) -> dict[tuple[str, UUID], bytes]:
+        """Return, by tenant and record, the job content of records that are that tenant's own, ended and not erased."""
+        if not replays:
             return {}
-        chains = await ledger.read_chains(self._host.pool, list(wanted))
+        chains = await ledger.read_chains(self._host.pool, list({replay.record_id for replay in replays}))
         ids = [
             record_id
             for record_id, chain in chains.items()
             if any(entry.kind == EntryKind.SEALED for entry in chain)
-            and chain[0].content()["data"]["tenant"] == wanted[record_id]
             and any(entry.kind == EntryKind.CLASSIFIED for entry in chain)
         ]
         keys = await self._host.keyring.load(ids)
         entries = {record_id: derive(record_id, EntryKind.RECEIVED, 0) for record_id in ids}
         found = await vault.load(self._host.pool, [(r, e, vault.JOB) for r, e in entries.items()])
-        return {
-            record_id: keys[record_id].decrypt(entries[record_id], vault.JOB, content.ciphertext)
-            for (record_id, _), content in found.items()
-            if record_id in keys
-        }
+        originals: dict[tuple[str, UUID], bytes] = {}
+        for (record_id, _), content in found.items():
+            tenant = chains[record_id][0].content()["data"]["tenant"]
+            try:
+                if record_id in keys:
+                    plain = keys[record_id].decrypt(content.entry_id, vault.JOB, content.ciphertext)
+                    originals[tenant, record_id] = plain
+            except ContentDamagedError:
+                self._host.telemetry.events.labels("content_damaged").inc()
+                self._host.telemetry.log.error("content to replay is damaged", record_id=str(record_id))
+        return originals
 
-    def _arrivals(self, items: Sequence[Item], originals: dict[UUID, bytes]) -> list[Arrival]:
+    def _arrivals(self, items: Sequence[Item], originals: dict[tuple[str, UUID], bytes]) -> list[Arrival]:
         """Work out what every message is. Heavy, and in a thread: the heartbeat lives on the event loop."""
         arrivals: list[Arrival] = []
         for item in items:
@@ -111,7 +116,7 @@ class ClassifierStage:
                 case Rejected() as message:
                     arrivals.append(self._rejection(item, message))
                 case Replay() as replay:
-                    arrivals.append(self._replay(item, replay, originals.get(replay.record_id)))
+                    arrivals.append(self._replay(item, replay, originals.get((replay.tenant, replay.record_id))))
         return arrivals
 
     def _job(self, item: Item, job: Job) -> Arrival:
@@ -260,7 +265,7 @@ class ClassifierStage:
         if cancelled:
             return wakeups.end(taken.tenant, last, Status.CANCELLED, ErrorCode.CANCELLED)
         assert taken.classification is not None
-        return wakeups.classified(received, now.isoformat(), last, taken.classification.features)
+        return wakeups.classified(received, now, last, taken.classification.features)
 
     async def _answer_known(self, connection: Connection, losers: Sequence[Arrival]) -> list[Outgoing]:
         """Answer redeliveries: an unsealed record is woken from its beginning, a sealed one publishes again."""

@@ -20,7 +20,7 @@ from schemas.codes import EntryKind
 from services.runtime import ledger, queries, vault
 from services.runtime.coalesce import Coalescer
 from services.runtime.ids import derive
-from services.runtime.keyring import Keyring, RecordKey
+from services.runtime.keyring import ContentDamagedError, Keyring, RecordKey
 from services.runtime.ledger import Entry, Writes
 from services.runtime.postgres import blames_a_row, is_transient
 from services.runtime.telemetry import Telemetry, describe
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job as read from the vault. ``job`` is None where its content has been erased."""
+    """A job as read from the vault. ``job`` is None where its content has been erased or is damaged."""
 
     job: dict[str, Any] | None
     key: RecordKey | None
@@ -174,4 +174,8 @@ def _opened(row: asyncpg.Record | None, key: RecordKey | None, entry_id: UUID) -
     cancelled = row is not None and row["cancelled"]
     if row is None or key is None or row["ciphertext"] is None:
         return StoredJob(None, None, cancelled)
-    return StoredJob(orjson.loads(key.decrypt(entry_id, vault.JOB, row["ciphertext"])), key, cancelled)
+    try:
+        job = orjson.loads(key.decrypt(entry_id, vault.JOB, row["ciphertext"]))
+    except ContentDamagedError:
+        return StoredJob(None, None, cancelled)
+    return StoredJob(job, key, cancelled)

@@ -54,6 +54,7 @@ def choose(plan: Plan, features: Features, inputs: Inputs) -> Decision | NoRoute
             input_tokens=tokens,
             output_tokens=best.expected_output_tokens,
             cost_usd=cost,
+            dearest_usd=usd(max(expected for _, expected, _ in fitting)),
             worst_case_usd=usd_at_most(tokens * line.worst_per_token + line.worst_output),
         ),
         inputs=inputs,

@@ -90,7 +90,7 @@ def evidence(features: Features) -> str:
         return "the sender declared it so"
     if features.domains:
         return f"it is about {joined(sorted(features.domains))} matters"
-    return "it was classified so"
+    return "nothing sensitive was found in it"
 
 
 def dollars(amount: Decimal) -> str:

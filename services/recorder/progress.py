@@ -34,7 +34,9 @@ async def stage_progress(settings: Settings, group: str, topics: Sequence[str], 
     try:
         await consumer.start()
         partitions = [
-            TopicPartition(topic, partition) for topic in topics for partition in await _partitions(consumer, topic)
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in await admin.describe_topics(list(topics))
+            for partition in topic["partitions"]
         ]
         committed = await admin.list_consumer_group_offsets(group, partitions=partitions)
         starts = await consumer.beginning_offsets(partitions)
@@ -48,12 +50,6 @@ async def stage_progress(settings: Settings, group: str, topics: Sequence[str], 
     finally:
         await consumer.stop()
         await admin.close()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    # The client learns a topic's partitions by asking for it.
-    await consumer.topics()
-    return consumer.partitions_for_topic(topic) or set()
 
 
 async def _oldest(consumer: AIOKafkaConsumer, waiting: dict[TopicPartition, int], now: datetime) -> datetime:

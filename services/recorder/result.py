@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from schemas.codes import RETRIABLE, EntryKind
+from schemas.job import MAX_KEY, MAX_METADATA_BYTES
 from services.recorder.facts import Parsed
 from services.recorder.seal import message_for
 
@@ -90,14 +91,15 @@ def _echo(job: bytes | None) -> dict[str, Any]:
         return {}
     key, metadata = parsed.get("idempotency_key"), parsed.get("metadata")
     return {
-        "idempotency_key": key if isinstance(key, str) else None,
-        "metadata": metadata if isinstance(metadata, dict) and _is_encodable(metadata) else {},
+        "idempotency_key": key if isinstance(key, str) and len(key) <= MAX_KEY else None,
+        "metadata": metadata if isinstance(metadata, dict) and _may_be_echoed(metadata) else {},
     }
 
 
-def _is_encodable(value: object) -> bool:
+def _may_be_echoed(metadata: object) -> bool:
+    """Whether metadata is within the job schema's limits: what was rejected may not be, and a result has to fit."""
     try:
-        orjson.dumps(value)
+        # In a list, because it will stand one level deeper in the result.
+        return len(orjson.dumps([metadata])) <= MAX_METADATA_BYTES
     except orjson.JSONEncodeError:
         return False
-    return True

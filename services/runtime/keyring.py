@@ -12,6 +12,7 @@ import hmac
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -124,11 +125,11 @@ class MasterKey:
         return nonce + self._aead.encrypt(nonce, key.secret, record_id.bytes)
 
     def unwrap(self, record_id: UUID, wrapped: bytes) -> RecordKey:
-        """Decrypt a record key; raises :class:`MasterKeyError` when another master key wrapped it."""
+        """Decrypt a record key; raises :class:`ContentDamagedError`."""
         try:
             return RecordKey(record_id, self._aead.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], record_id.bytes))
         except (InvalidTag, ValueError):
-            raise MasterKeyError("a record's key was wrapped by another master key") from None
+            raise ContentDamagedError from None
 
     def tenant_hmac(self, tenant: str, purpose: str, content: bytes) -> bytes:
         """Return HMAC-SHA256 of content under the tenant's key: equal content is recognised, never revealed."""
@@ -167,9 +168,17 @@ class PostgresKeyring:
         return keys
 
     async def load(self, record_ids: Sequence[UUID]) -> dict[UUID, RecordKey]:
-        """Return the keys that exist; raises :class:`MasterKeyError` when another master key wrapped one."""
-        rows = await self._pool.fetch(_SQL["load"], record_ids)
-        return {row["record_id"]: self._master.unwrap(row["record_id"], row["wrapped"]) for row in rows}
+        """Return the keys that exist. One that is damaged is as good as gone, and absent.
+
+        Raises :class:`MasterKeyError` for a key of another master key: that is a deployment to mend, not content lost.
+        """
+        keys: dict[UUID, RecordKey] = {}
+        for row in await self._pool.fetch(_SQL["load"], record_ids):
+            if row["master_key"] != self._master.name:
+                raise MasterKeyError(f"record keys were wrapped by master key {row['master_key']}, not by this one")
+            with suppress(ContentDamagedError):
+                keys[row["record_id"]] = self._master.unwrap(row["record_id"], row["wrapped"])
+        return keys
 
     async def delete(self, record_ids: Sequence[UUID]) -> int:
         """Delete keys and return how many there were."""

@@ -6,6 +6,7 @@ Postgres is the truth and Kafka the wake-up: every message can be made again fro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -43,7 +44,9 @@ class Wakeups:
             LatencyClass.BATCH: settings.topic(ROUTED_BATCH.name),
         }
 
-    def classified(self, received: Mapping[str, Any], received_at: str, entry: Entry, features: Any) -> Outgoing:
+    def classified(
+        self, received: Mapping[str, Any], received_at: datetime | str, entry: Entry, features: Any
+    ) -> Outgoing:
         """Wake the router: ``entry`` is the ``classified`` entry."""
         return self._message(
             self._classified,

@@ -177,12 +177,23 @@ async def test_a_broken_chain_refuses_the_whole_call(
     """Given as the database gets it: our own writer links entries by itself."""
     good, broken = new_record_id(), new_record_id()
     rows = [(good, 0, "received", b"0" * 32, None)]
-    rows += [(broken, s, k, str(n + 1).encode() * 32, p) for n, (s, k, p) in enumerate(zip(seqs, kinds, prevs, strict=True))]
+    rows += [
+        (broken, s, k, str(n + 1).encode() * 32, p) for n, (s, k, p) in enumerate(zip(seqs, kinds, prevs, strict=True))
+    ]
     ids, numbers, names, hashes, previous = (list(column) for column in zip(*rows, strict=True))
     entries = [new_claim_id() for _ in rows]
     with pytest.raises(asyncpg.CheckViolationError, match=f"record {broken} do not form a chain"):
         await connection.fetch(
-            _APPEND, ids, numbers, entries, names, [1] * len(rows), ["{}"] * len(rows), hashes, previous, [AT] * len(rows)
+            _APPEND,
+            ids,
+            numbers,
+            entries,
+            names,
+            [1] * len(rows),
+            ["{}"] * len(rows),
+            hashes,
+            previous,
+            [AT] * len(rows),
         )
     assert await connection.fetchval(_SQL["count"]) == 0
 

@@ -26,7 +26,7 @@ def chain(record_id: UUID, kinds: Sequence[str], head: Head | None = None, cause
     """Return entries of these kinds after ``head``; another ``cause`` makes other entries."""
     writer = ChainWriter(record_id, head)
     for place, kind in enumerate(kinds):
-        writer.add(kind, {"cause": cause, "text": "ä€𝄞\u2028\\\"  é"}, AT, cause=f"{cause}{place}")
+        writer.add(kind, {"cause": cause, "text": 'ä€𝄞\u2028\\"  é'}, AT, cause=f"{cause}{place}")
     return ledger.writes(writer, head, AT)
 
 

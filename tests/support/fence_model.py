@@ -57,4 +57,6 @@ class Fence:
 
 def equal(found: Mapping[UUID, Sequence[Entry]], expected: Mapping[UUID, Sequence[Entry]]) -> bool:
     """Say whether two sets of chains hold the same rows; a record without rows counts as absent."""
-    return {r: list(rows) for r, rows in found.items() if rows} == {r: list(rows) for r, rows in expected.items() if rows}
+    return {r: list(rows) for r, rows in found.items() if rows} == {
+        r: list(rows) for r, rows in expected.items() if rows
+    }

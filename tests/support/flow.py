@@ -19,6 +19,7 @@ from services.runtime.host import Host
 from services.runtime.ids import now
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import Entry, read_chains
+from services.runtime.topics import open_admin
 from support.jobs import published, take_in
 
 BOUND_S = 60
@@ -90,13 +91,21 @@ async def results(host: Host, count: int) -> list[tuple[UUID, bytes]]:
     return [(UUID(key.decode()), value) for key, value in await messages_in(host, RESULTS, count)]
 
 
+async def partitions_of(host: Host, topic: Topic) -> list[TopicPartition]:
+    """Return the partitions of a topic."""
+    admin = await open_admin(host.settings)
+    try:
+        [found] = await admin.describe_topics([host.settings.topic(topic.name)])
+        return [TopicPartition(found["topic"], partition["partition"]) for partition in found["partitions"]]
+    finally:
+        await admin.close()
+
+
 async def messages_in(host: Host, topic: Topic, count: int) -> list[tuple[bytes, bytes]]:
     """Return keys and values of everything in a topic; there have to be at least ``count`` messages."""
     consumer = AIOKafkaConsumer(bootstrap_servers=host.settings.kafka_bootstrap_servers, auto_offset_reset="earliest")
     async with consumer:
-        await consumer.topics()
-        name = host.settings.topic(topic.name)
-        partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+        partitions = await partitions_of(host, topic)
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         found: list[tuple[bytes, bytes]] = []

@@ -17,11 +17,13 @@ JOIN record.idempotency i USING (tenant, key_hmac);
 -- Remember cancels, whether their job has come or not.
 INSERT INTO record.idempotency AS i (tenant, key_hmac, cancelled_at)
 SELECT c.tenant, c.key_hmac, now() FROM unnest($1::text[], $2::bytea[]) AS c (tenant, key_hmac)
-ON CONFLICT (tenant, key_hmac) DO UPDATE SET cancelled_at = coalesce(i.cancelled_at, excluded.cancelled_at);
+ON CONFLICT (tenant, key_hmac) DO UPDATE SET cancelled_at = excluded.cancelled_at;
 
 -- name: repoint_keys
--- After a replay the newest record answers for the original's key.
-UPDATE record.idempotency i SET record_id = n.record_id
+-- After a replay the newest record answers for the original's key. A cancel of the original is not one of the replay,
+-- unless it came in this very transaction: then nobody can say which of them was meant, and a cancel is the safe side.
+UPDATE record.idempotency i
+SET record_id = n.record_id, cancelled_at = CASE WHEN i.cancelled_at = now() THEN i.cancelled_at END
 FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::uuid[]) AS n (tenant, key_hmac, replay_of, record_id)
 WHERE i.tenant = n.tenant AND i.key_hmac = n.key_hmac AND i.record_id = n.replay_of;
 

@@ -5,7 +5,7 @@ SELECT k.record_id, k.wrapped, $3 FROM unnest($1::uuid[], $2::bytea[]) AS k (rec
 
 -- name: load
 -- The keys of some records.
-SELECT record_id, wrapped FROM keyring.record_key WHERE record_id = ANY ($1::uuid[]);
+SELECT record_id, wrapped, master_key FROM keyring.record_key WHERE record_id = ANY ($1::uuid[]);
 
 -- name: delete
 -- Erases the content of records, or sweeps keys whose record was never committed.

@@ -100,10 +100,11 @@ def mutated_jobs(draw: st.DrawFn, values: st.SearchStrategy[Any], *, spared: fro
                 container[key] = draw(values)  # type: ignore[index]
             case "remove":
                 del container[key]  # type: ignore[arg-type]
-            case "add" if isinstance(container, dict):
-                container[draw(st.sampled_from(["extra", "model", "name", CANARY]))] = draw(values)
             case "add":
-                container.append(draw(values))
+                if isinstance(container, dict):
+                    container[draw(st.sampled_from(["extra", "model", "name", CANARY]))] = draw(values)
+                else:
+                    container.append(draw(values))
             case "copy":
                 other, where = draw(st.sampled_from(reachable))
                 if where in other if isinstance(other, dict) else where < len(other):  # type: ignore[operator]

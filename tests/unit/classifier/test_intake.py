@@ -364,20 +364,20 @@ def test_any_timestamp_is_a_time(timestamp: int) -> None:
 # -- anything ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 @example(b"{" * 3_000)
 def test_bytes_end_somewhere(value: bytes) -> None:
     intake(value)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(mutated_jobs(NASTY), st.booleans())
 def test_mutated_jobs_end_somewhere_and_tell_no_value(document: Any, ascii_only: bool) -> None:
     intake(json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.sampled_from(JOBS), st.integers(0, 10_000), st.integers(0, 20), st.binary(max_size=6))
 def test_damaged_jobs_end_somewhere_and_tell_no_value(document: Any, at: int, lost: int, found: bytes) -> None:
     value = orjson.dumps(document)

@@ -65,14 +65,14 @@ def test_what_is_wrong_is_wrong_for_both(change: dict[str, Any]) -> None:
     assert not is_accepted(job)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(mutated_jobs(PLAIN))
 def test_what_intake_accepts_the_schema_accepts(job: Any) -> None:
     if is_accepted(job):
         VALIDATOR.validate(job)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(mutated_jobs(PLAIN, spared=NOT_SAID))
 def test_both_draw_the_same_line(job: Any) -> None:
     assert is_accepted(job) == VALIDATOR.is_valid(job)

@@ -1,0 +1,44 @@
+"""One stack for all tests of this folder, quick to notice that a worker is gone; each test finds all of it running."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from support.stack_running import RunningStack, running_stack
+
+IMPATIENT = {
+    "WAYBILL_LEASE_S": "4",
+    "WAYBILL_SWEEP_AFTER_S": "5",
+    "WAYBILL_ATTEMPT_TIMEOUT_S": "20",
+    # So few calls at once that a dead worker leaves a doubt about some jobs, not about all of them.
+    "WAYBILL_MAX_IN_FLIGHT": "40",
+}
+
+
+@pytest.fixture(scope="package")
+def started() -> Iterator[RunningStack]:
+    """The stack."""
+    with running_stack(IMPATIENT) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture
+async def stack(started: RunningStack) -> AsyncIterator[RunningStack]:
+    """The stack with all of it running, whatever the test before has done to it."""
+    await started.waybill("up")
+    await started.until_ready()
+    await started.simulate_nothing()
+    yield started
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Seeded chance; the seed is printed, and can be given again as ``WAYBILL_CHAOS_SEED``."""
+    seed = int(os.environ.get("WAYBILL_CHAOS_SEED", random.SystemRandom().randrange(2**32)))
+    print(f"WAYBILL_CHAOS_SEED={seed}")
+    return random.Random(seed)
