@@ -13,11 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.codes import ErrorCode
-from schemas.job import MAX_JOB_BYTES, SCHEMA_VERSION, Cancel, Job, Replay, TenantId
+from schemas.job import MAX_JOB_BYTES, MAX_METADATA_BYTES, SCHEMA_VERSION, Cancel, Job, Replay, TenantId
 from services.classifier.diagnose import MAX_NESTING, Part, fault_path, lenient_object, nests_too_deep, told
 from services.runtime.microbatch import UnreadableError
 
-MAX_METADATA_BYTES: Final = 64 * 1024
 _TENANT: Final = TypeAdapter(TenantId)
 _OWN_FIELDS: Final = frozenset(Job.model_fields)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
