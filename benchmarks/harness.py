@@ -10,17 +10,19 @@ import asyncio
 import os
 import random
 import re
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import orjson
 import psutil
+import uvloop
 
 from services.runtime.errors import WaybillError
 from services.runtime.ids import new_record_id
@@ -29,6 +31,7 @@ from services.standalone.launch import run_once
 from services.standalone.plan import Plan, Surroundings, waybill
 from services.standalone.process import ProcessSpec, Supervised
 from services.standalone.stack import Stack
+from services.standalone.supervisor import configure_logging, first_error
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TEXT_CHARS: Final = 860
@@ -39,6 +42,7 @@ _VERBS: Final = ("reviewed", "postponed", "forwarded", "questioned", "approved",
 _OBJECTS: Final = ("the lease", "an invoice", "the spring timetable", "every reply", "a list of parts", "the minutes")
 _WHEN: Final = ("before noon", "after the inspection", "while it rained", "last March", "without being asked")
 _STATEMENT: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+T = TypeVar("T")
 
 
 class BenchmarkError(WaybillError):
@@ -100,14 +104,35 @@ def open_bench() -> Iterator[Bench]:
             stack.stop()
 
 
+def run_on_bench(main: Callable[[Bench], Coroutine[Any, Any, T]]) -> T:
+    """Return what ``main`` returns; Ctrl-C, SIGTERM and errors that explain themselves end the program, cleaned up."""
+
+    async def stoppable(bench: Bench) -> T:
+        task = asyncio.ensure_future(main(bench))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    configure_logging()
+    try:
+        with open_bench() as bench:
+            return uvloop.run(stoppable(bench))
+    except WaybillError as error:
+        sys.exit(f"{error}\n{error.hint or ''}".rstrip())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit("stopped")
+
+
 @asynccontextmanager
 async def running(bench: Bench, specs: Sequence[ProcessSpec]) -> AsyncIterator[dict[str, psutil.Process]]:
     """Run processes, ready when this begins; raises :class:`BenchmarkError` where one did not live to the end."""
     started = [Supervised(spec, bench.around.folder) for spec in specs]
     try:
-        async with asyncio.TaskGroup() as group:
-            for process in started:
-                group.create_task(process.start())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for process in started:
+                    group.create_task(process.start())
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
         pids = {process.spec.name: process.status().pid for process in started}
         yield {name: psutil.Process(pid) for name, pid in pids.items()}
         for name, now in ((process.spec.name, process.status().pid) for process in started):

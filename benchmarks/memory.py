@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import httpx
 import orjson
 import psutil
-import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness import Bench, BenchmarkError, jobs, open_bench, running
+from benchmarks.harness import Bench, BenchmarkError, jobs, run_on_bench, running
 from schemas.topics import REQUESTS
-from services.runtime.errors import WaybillError
 from services.runtime.kafka import Outgoing, Producer
-from services.standalone.supervisor import configure_logging
 
 POLL_S: Final = 0.1
 PATIENCE_S: Final = 60.0
@@ -120,12 +116,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="that each call takes")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    configure_logging()
-    try:
-        with open_bench() as bench:
-            moments = uvloop.run(watch(bench, options.in_flight, options.seconds))
-    except WaybillError as error:
-        sys.exit(f"{error}\n{error.hint or ''}".rstrip())
+    moments = run_on_bench(lambda bench: watch(bench, options.in_flight, options.seconds))
     if options.json:
         print(orjson.dumps(moments, option=orjson.OPT_INDENT_2).decode())
     else:

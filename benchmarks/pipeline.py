@@ -24,18 +24,15 @@ from typing import Any, Final
 import asyncpg
 import orjson
 import psutil
-import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import floor
-from benchmarks.harness import Bench, BenchmarkError, Meter, Usage, jobs, open_bench, running
+from benchmarks.harness import Bench, BenchmarkError, Meter, Usage, jobs, run_on_bench, running
 from schemas.codes import Status
 from schemas.topics import REQUESTS, RESULTS
-from services.runtime.errors import WaybillError
 from services.standalone.process import ProcessSpec
-from services.standalone.supervisor import configure_logging
 
 SILENT_S: Final = 90.0
 """So long without a result, and the run is given up."""
@@ -172,8 +169,8 @@ def sides(bench: Bench) -> tuple[Side, Side]:
 
 async def compare(bench: Bench, options: argparse.Namespace) -> list[Run]:
     """Measure both sides in turn, every round."""
-    await bench.prepare()
     await floor.create(bench.settings)
+    await bench.prepare()
     runs: list[Run] = []
     async with running(bench, [bench.simulator("--latency-ms", options.latency_ms)]) as simulators:
         bare, _ = sides(bench)
@@ -242,12 +239,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", default="5:20", metavar="LO:HI", help="of the simulated provider")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    configure_logging()
-    try:
-        with open_bench() as bench:
-            runs = uvloop.run(compare(bench, options))
-    except WaybillError as error:
-        sys.exit(f"{error}\n{error.hint or ''}".rstrip())
+    runs = run_on_bench(lambda bench: compare(bench, options))
     found = summary(runs)
     if options.json:
         print(orjson.dumps({**found, "runs": [asdict(run) for run in runs]}, option=orjson.OPT_INDENT_2).decode())

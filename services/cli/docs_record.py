@@ -1,4 +1,4 @@
-"""Writes ``docs/record.md``: every schema, table, view, column and function of the record, from the database's comments.
+"""Writes ``docs/record.md``: schemas, tables, views, columns and functions of the record, from the database's comments.
 
 ``python -m services.cli.docs_record`` reads the database that the environment names, or that of the running stack, and
 writes the page anew; ``--check`` exits 1 if it differs. The words stand in the migrations, and nowhere else.

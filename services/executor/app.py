@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 from collections.abc import Sequence
@@ -21,12 +20,12 @@ from services.executor.work import Tools, Work
 from services.policy import Catalog, PolicyError
 from services.runtime.coalesce import Coalescer
 from services.runtime.errors import WaybillError
+from services.runtime.faults import blames_an_item
 from services.runtime.host import Host
 from services.runtime.ids import now
 from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing
 from services.runtime.lease import Lease
 from services.runtime.microbatch import dead_letter
-from services.runtime.postgres import blames_a_row
 from services.runtime.sliding import SlidingConsumer
 from services.runtime.telemetry import describe
 
@@ -112,13 +111,11 @@ class Executor:
         work = Work(self._tools, message)
         try:
             outgoing = await work.run()
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
-            if not blames_a_row(error):
+            if not blames_an_item(error):
                 raise
             self._host.telemetry.log.error(
-                "the database refuses this record's entry", record_id=str(message.record_id), error=describe(error)
+                "work on a record failed", record_id=str(message.record_id), error=describe(error)
             )
             head = work.head
             outgoing = self._host.wakeups.outcome(

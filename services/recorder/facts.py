@@ -136,8 +136,13 @@ def attempt_rows(chain: Sequence[Parsed]) -> list[Row]:
 
 
 def late_row(chain: Sequence[Parsed], late: Parsed) -> Row:
-    """Return the ``late`` row of :data:`ATTEMPT_COLUMNS` of an answer that came after its record had gone on."""
-    claim = next(step for step in chain if str(step.entry.entry_id) == late.data["claim"])
+    """Return the ``late`` row of :data:`ATTEMPT_COLUMNS` of an answer that came after its record had gone on.
+
+    Raises ``LookupError`` where the chain does not hold the claim that was answered.
+    """
+    claim = next((step for step in chain if str(step.entry.entry_id) == late.data["claim"]), None)
+    if claim is None:
+        raise LookupError("the chain does not hold the claim of a late answer")
     return _row(chain[0], claim, late.entry.seq, "late", late.data, late.at)
 
 

@@ -51,15 +51,15 @@ class RecorderStage:
 
     async def run(self, items: Sequence[Outcome]) -> Sequence[Outgoing]:
         """Seal one slice, publish its results, and close the records whose acks are in."""
-        outcomes: dict[UUID, Outcome] = {}
+        told: dict[UUID, list[Outcome]] = {}
         for item in items:
-            if item.record_id not in outcomes or outcomes[item.record_id].status == REPUBLISH:
-                outcomes[item.record_id] = item
-        stored = await ledger.read_chains(self._host.pool, list(outcomes))
+            told.setdefault(item.record_id, []).append(item)
+        stored = await ledger.read_chains(self._host.pool, list(told))
         chains = {record_id: facts.parse(chain) for record_id, chain in stored.items()}
-        await self._seal({r: o for r, o in outcomes.items() if r in chains}, chains)
+        endings = {r: _ending(told[r], chain[-1].entry) for r, chain in chains.items()}
+        await self._seal({r: outcome for r, outcome in endings.items() if outcome is not None}, chains)
         sealed = {r: chain for r, chain in chains.items() if any(s.entry.kind == EntryKind.SEALED for s in chain)}
-        self._host.telemetry.events.labels("stale_outcome").inc(len(outcomes) - len(sealed))
+        self._host.telemetry.events.labels("stale_outcome").inc(len(told) - len(sealed))
         for part in slices(list(sealed), lambda r: _size(sealed[r]), max_bytes=MAX_PUBLISHED_BYTES):
             await self._publish({record_id: sealed[record_id] for record_id in part})
         return []
@@ -73,13 +73,10 @@ class RecorderStage:
     # -- sealing --------------------------------------------------------------------------------------------------
 
     async def _seal(self, outcomes: Mapping[UUID, Outcome], chains: dict[UUID, list[Parsed]]) -> None:
-        """Append ``sealed`` to the chains that end at their outcome's head; ``chains`` then holds what is stored."""
+        """Append ``sealed`` as the outcomes say; ``chains`` then holds what is stored."""
         now = self._clock()
         writers: dict[UUID, ChainWriter] = {}
         for record_id, outcome in outcomes.items():
-            last = chains[record_id][-1].entry
-            if outcome.status == REPUBLISH or (last.seq, last.hash.hex()) != (outcome.head.seq, outcome.head.hash):
-                continue
             writer = writers[record_id] = ChainWriter(record_id, outcome.head)
             writer.add(EntryKind.SEALED, sealed_data([step.entry for step in chains[record_id]], outcome), now)
         if not writers:
@@ -103,6 +100,12 @@ class RecorderStage:
             for record_id, chain in chains.items()
         )
         await self._host.pool.execute(_SQL["close_records"], list(chains))
+
+
+def _ending(told: Sequence[Outcome], last: Entry) -> Outcome | None:
+    """Return the first outcome that ends a chain at its present head; a stale one must not hide it."""
+    head = (last.seq, last.hash.hex())
+    return next((o for o in told if o.status != REPUBLISH and (o.head.seq, o.head.hash) == head), None)
 
 
 async def _insert_facts(connection: Connection, chains: Sequence[Sequence[Parsed]]) -> None:

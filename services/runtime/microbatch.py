@@ -18,15 +18,17 @@ from faststream import AckPolicy
 
 from schemas.codes import ErrorCode
 from schemas.dead_letter import dead_letter_headers
-from schemas.topics import DEAD_LETTER
+from schemas.topics import DEAD_LETTER, KIB
 from services.runtime.errors import WaybillError
+from services.runtime.faults import blames_an_item
 from services.runtime.host import Host
 from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing, ProducerBrokenError
-from services.runtime.postgres import blames_a_row
 from services.runtime.settings import Settings
 from services.runtime.slices import MAX_RECORDS, halving, slices
 from services.runtime.telemetry import describe
 
+READ_IN_THREAD_FROM: Final = 256 * KIB
+"""Bytes of a slice above which it is read in a thread: the group's heartbeat lives on the event loop."""
 BACKOFF_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 T = TypeVar("T")
@@ -127,24 +129,34 @@ class MicroBatch:
         self._telemetry.batch_done(len(records), time.perf_counter() - began)
 
     async def _slice(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        if sum(len(record.value or b"") for record in records) > READ_IN_THREAD_FROM:
+            items, outgoing = await asyncio.to_thread(self._read, records)
+        else:
+            items, outgoing = self._read(records)
+        if items:
+            outgoing += await halving(items, self._stage.run, blames=blames_an_item, poisoned=self._poisoned)
+        await self._host.producer.send(outgoing)
+
+    def _read(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> tuple[list[Any], list[Outgoing]]:
+        """Return the messages of a slice, and dead letters for what cannot be read."""
         items: list[Any] = []
         outgoing: list[Outgoing] = []
         for record in records:
             try:
                 items.append(self._stage.read(record))
             except UnreadableError as error:
-                self._telemetry.log.warning(
-                    "dead letter",
-                    topic=record.topic,
-                    partition=record.partition,
-                    offset=record.offset,
-                    code=str(error.code),
-                )
-                outgoing.append(dead_letter(self._settings, record, error.code, error.reason))
-        if items:
-            outgoing += await halving(items, self._stage.run, blames=blames_a_row, poisoned=self._poisoned)
-        await self._host.producer.send(outgoing)
+                outgoing.append(self._dead_letter(record, error.code, error.reason))
+            except Exception as error:
+                self._telemetry.log.error("reading a message failed", error=describe(error))
+                outgoing.append(self._dead_letter(record, ErrorCode.INTERNAL, "reading this message failed"))
+        return items, outgoing
+
+    def _dead_letter(self, record: ConsumerRecord[bytes, bytes], code: ErrorCode, reason: str) -> Outgoing:
+        self._telemetry.log.warning(
+            "dead letter", topic=record.topic, partition=record.partition, offset=record.offset, code=str(code)
+        )
+        return dead_letter(self._settings, record, code, reason)
 
     async def _poisoned(self, item: Any, error: BaseException) -> Sequence[Outgoing]:
-        self._telemetry.log.error("poison row isolated", error=describe(error))
+        self._telemetry.log.error("poison item isolated", error=describe(error))
         return await self._stage.poisoned(item, error)

@@ -67,6 +67,7 @@ class Flow:
     def __init__(self, host: Host, policy: Policy) -> None:
         """Wire the stages."""
         self.host = host
+        self.policy = policy
         self.classifier = ClassifierStage(host, now)
         self.router = RouterStage(host, policy, now)
         self.recorder = RecorderStage(host, now)

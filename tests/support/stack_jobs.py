@@ -60,8 +60,13 @@ def keys(jobs: Iterable[dict[str, Any]]) -> list[str]:
 
 def messages(settings: Settings, jobs: Iterable[dict[str, Any]]) -> list[Outgoing]:
     """Return jobs as messages, each under its idempotency key."""
+    return [message for one in jobs for message in documents(settings, one["idempotency_key"], [one])]
+
+
+def documents(settings: Settings, key: str, contents: Iterable[dict[str, Any]]) -> list[Outgoing]:
+    """Return documents as messages under one Kafka key: they come in the order given."""
     topic = settings.topic(REQUESTS.name)
-    return [Outgoing(topic, one["idempotency_key"].encode(), orjson.dumps(one)) for one in jobs]
+    return [Outgoing(topic, key.encode(), orjson.dumps(content)) for content in contents]
 
 
 def write_lines(path: Path, documents: Iterable[dict[str, Any]]) -> Path:

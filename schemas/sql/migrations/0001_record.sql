@@ -187,7 +187,7 @@ CREATE TABLE record.held (
     due       timestamptz,
     deadline  timestamptz NOT NULL,
     held_at   timestamptz NOT NULL DEFAULT now(),
-    verdict   text,
+    verdict   text        CHECK (verdict IN ('retry', 'charged', 'not_charged')),
     actor     text
 );
 COMMENT ON TABLE record.held IS

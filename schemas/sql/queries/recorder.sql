@@ -3,10 +3,11 @@
 DELETE FROM record.open_record WHERE record_id = ANY ($1::uuid[]);
 
 -- name: lock_aside
--- What lies aside for records that are sealed; several recorders share the work.
+-- What lies aside for records that are sealed, but for entries given up; several recorders share the work.
 SELECT a.record_id, a.entry_id, a.kind, a.data
 FROM record.aside a
 WHERE EXISTS (SELECT FROM record.entry e WHERE e.record_id = a.record_id AND e.kind = 'sealed')
+  AND a.entry_id <> ALL ($2::uuid[])
 ORDER BY a.put_at
 LIMIT $1
 FOR UPDATE SKIP LOCKED;

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -77,18 +78,21 @@ class Publisher:
         assert self._producer is not None
         await self._producer.stop()
 
-    async def publish(self, items: AsyncIterator[Item]) -> AsyncIterator[tuple[Item, Position]]:
-        """Publish items and yield each with its position, in order, as acknowledgements come in.
+    async def publish(self, items: AsyncIterator[Item], acknowledged: Callable[[Item, Position], None]) -> None:
+        """Publish items, and tell of each where it stands as soon as the broker has said so.
 
         Raises :class:`PublishFailedError`, naming the first line that was not acknowledged.
         """
         pending: deque[tuple[Item, asyncio.Future[Any]]] = deque()
         async for item in items:
-            pending.append((item, await self._send(item)))
+            future = await self._send(item)
+            # Not when it is awaited below: a pipe may be silent for long, and an interrupt must know what arrived.
+            future.add_done_callback(partial(_tell, item, acknowledged))
+            pending.append((item, future))
             while pending and (len(pending) >= MAX_IN_FLIGHT or pending[0][1].done()):
-                yield await _acknowledged(*pending.popleft())
+                await _check(*pending.popleft())
         while pending:
-            yield await _acknowledged(*pending.popleft())
+            await _check(*pending.popleft())
 
     async def _send(self, item: Item) -> asyncio.Future[Any]:
         assert self._producer is not None
@@ -99,12 +103,17 @@ class Publisher:
         return future
 
 
-async def _acknowledged(item: Item, future: asyncio.Future[Any]) -> tuple[Item, Position]:
+def _tell(item: Item, acknowledged: Callable[[Item, Position], None], future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        metadata = future.result()
+        acknowledged(item, Position(metadata.topic, metadata.partition, metadata.offset))
+
+
+async def _check(item: Item, future: asyncio.Future[Any]) -> None:
     try:
-        metadata = await future
+        await future
     except KafkaError as error:
         raise _failed(item, error) from error
-    return item, Position(metadata.topic, metadata.partition, metadata.offset)
 
 
 def _failed(item: Item, error: KafkaError) -> PublishFailedError:

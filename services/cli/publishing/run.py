@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 from services.cli.publishing import native, openai_batch
 from services.cli.publishing.client import Publisher
 from services.cli.publishing.expected import Expected
-from services.cli.publishing.items import Item, Refusal
+from services.cli.publishing.items import Item, Position, Refusal
 from services.cli.publishing.lines import Format, Line, detect, read_lines
 from services.cli.publishing.sinks import Sinks
 from services.cli.publishing.summary import DEAD_LETTERED, Summary
@@ -68,13 +68,16 @@ async def _publish(
     expected: Expected,
 ) -> None:
     started = time.monotonic()
+
+    def acknowledged(item: Item, position: Position) -> None:
+        summary.published += 1
+        summary.publish_seconds = time.monotonic() - started
+        if request.wait:
+            expected.add(item, position)
+        progress(summary)
+
     async with Publisher(settings) as publisher:
-        async for item, position in publisher.publish(items(request, sinks, summary)):
-            summary.published += 1
-            summary.publish_seconds = time.monotonic() - started
-            if request.wait:
-                expected.add(item, position)
-            progress(summary)
+        await publisher.publish(items(request, sinks, summary), acknowledged)
 
 
 async def items(request: Request, sinks: Sinks, summary: Summary) -> AsyncIterator[Item]:

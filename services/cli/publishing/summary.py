@@ -82,6 +82,6 @@ class Summary:
         if not self.missing and not self.interrupted:
             return ""
         again = "publish the same file again with --wait: lines with an idempotency key add nothing and answer again"
-        if self.waited:
+        if self.missing:
             return f"{self.missing:,} results have not come; the jobs go on. `waybill record list` shows them; {again}."
-        return f"To see the results, {again}."
+        return f"Interrupted. To publish what is left and see the results, {again}."

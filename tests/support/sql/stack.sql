@@ -40,3 +40,8 @@ WHERE n.nspname IN ('vault', 'keyring', 'record') AND c.relkind IN ('r', 'p', 'v
 -- name: read_relation
 -- One row of any relation.
 SELECT * FROM {relation} LIMIT 1;
+
+-- name: statuses
+-- How many of a tenant's records ended how.
+SELECT jsonb_object_agg(s.status, s.records)::text AS counts
+FROM (SELECT r.status, count(*) AS records FROM facts.request r WHERE r.tenant = $1 GROUP BY r.status) AS s;

@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-Record = ConsumerRecord[bytes, bytes]
+Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 
 def record_of(partition: TopicPartition, offset: int, value: bytes | None = b"{}", key: bytes | None = b"k") -> Record:
     """Return a fetched record."""
-    return ConsumerRecord(
+    record: Record = ConsumerRecord(
         topic=partition.topic,
         partition=partition.partition,
         offset=offset,
@@ -33,6 +34,7 @@ def record_of(partition: TopicPartition, offset: int, value: bytes | None = b"{}
         serialized_value_size=-1,
         headers=(("trace", b"1"),),
     )
+    return record
 
 
 class MemoryConsumer:
@@ -48,7 +50,8 @@ class MemoryConsumer:
         self.group_has_moved_on = False
         self.while_polling: Callable[[], Awaitable[None]] | None = None
         """Runs once, in the middle of the next poll of a named partition."""
-        self.polled = asyncio.Condition()
+        self.happened = asyncio.Condition()
+        """Notified at every poll and commit."""
         self._position: dict[TopicPartition, int] = {}
         self._listener: ConsumerRebalanceListener | None = None
 
@@ -67,8 +70,7 @@ class MemoryConsumer:
         assert partitions, "no names would mean all partitions"
         assert max_records is None or max_records >= 1
         self.polls.append(partitions)
-        async with self.polled:
-            self.polled.notify_all()
+        await self._notify()
         if self.while_polling is not None and any(partition in self.log for partition in partitions):
             happens, self.while_polling = self.while_polling, None
             await happens()
@@ -94,6 +96,7 @@ class MemoryConsumer:
         for partition in offsets:
             self._require(partition)
         self.committed.update(offsets)
+        await self._notify()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Fetch on from an offset."""
@@ -122,6 +125,10 @@ class MemoryConsumer:
         """Tell the listener of the assignment."""
         if self._listener is not None:
             await _awaited(self._listener.on_partitions_assigned(self.assignment()))
+
+    async def _notify(self) -> None:
+        async with self.happened:
+            self.happened.notify_all()
 
     def _require(self, partition: TopicPartition) -> None:
         if partition not in self._position:

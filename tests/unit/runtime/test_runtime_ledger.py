@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -57,7 +58,7 @@ def test_each_entry_names_the_hash_of_the_one_before_it() -> None:
     chain = a_chain()
 
     assert [entry.seq for entry in chain] == list(range(7))
-    for before, entry in zip(chain, chain[1:], strict=False):
+    for before, entry in pairwise(chain):
         assert entry.content()["prev_hash"] == before.hash.hex()
 
 

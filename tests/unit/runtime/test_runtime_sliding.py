@@ -87,8 +87,8 @@ async def running(
 
 async def _polls(broker: MemoryConsumer, more: int) -> None:
     wanted = len(broker.polls) + more
-    async with asyncio.timeout(PATIENCE_S), broker.polled:
-        await broker.polled.wait_for(lambda: len(broker.polls) >= wanted)
+    async with asyncio.timeout(PATIENCE_S), broker.happened:
+        await broker.happened.wait_for(lambda: len(broker.polls) >= wanted)
     await _settle()
 
 
@@ -174,9 +174,8 @@ async def test_offsets_are_committed_while_it_runs(
         await broker.rebalance([P0])
         await desk.until_begun(10)
         await desk.end(P0, *range(10))
-        async with asyncio.timeout(PATIENCE_S):
-            while broker.committed.get(P0) != 10:
-                await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S), broker.happened:
+            await broker.happened.wait_for(lambda: broker.committed.get(P0) == 10)
 
 
 async def test_what_could_not_be_committed_is_committed_later(broker: MemoryConsumer, desk: Desk) -> None:

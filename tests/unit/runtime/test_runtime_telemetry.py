@@ -60,10 +60,10 @@ def test_a_hint_may_be_given_where_the_error_is_raised() -> None:
 
 
 def test_an_error_caused_by_a_database_shows_nothing_of_it() -> None:
-    try:
+    with pytest.raises(GateClosedError) as caught:
         raise GateClosedError from asyncpg.UniqueViolationError(CONTENT)
-    except GateClosedError as error:
-        assert describe(error) == "GateClosedError: The gate is closed."
+
+    assert describe(caught.value) == "GateClosedError: The gate is closed."
 
 
 def test_a_batch_given_back_is_counted_by_the_class_of_its_error() -> None:

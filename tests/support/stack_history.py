@@ -1,0 +1,59 @@
+"""One tenant's jobs on a stack to which things happen: published, brought to their end, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from support import stack_jobs
+from support.oracle import History, faults, read_history
+from support.stack_running import RunningStack
+from support.stack_topics import Tape, publish, tape
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Jobs under way."""
+
+    stack: RunningStack
+    tenant: str
+    jobs: Sequence[dict[str, Any]]
+    results: Tape
+
+    async def publish(self, jobs: Sequence[dict[str, Any]] | None = None) -> None:
+        """Publish the jobs, or some of them; what is not acknowledged, again."""
+        messages = stack_jobs.messages(self.stack.settings(), self.jobs if jobs is None else jobs)
+        await publish(self.stack.settings, messages)
+
+    async def sealed(self, count: int) -> None:
+        """Wait until so many are sealed."""
+        await self.stack.until_sealed(self.tenant, count)
+
+    async def history(self) -> History:
+        """Return what became of them, when all have ended."""
+        await self.stack.until_done(self.tenant, len(self.jobs))
+        stack, values = self.stack, await self.results.results_of(self.tenant)
+        return await read_history(
+            stack.database_url,
+            stack.charges,
+            stack.stack.folder.master_key,
+            self.tenant,
+            stack_jobs.keys(self.jobs),
+            values,
+        )
+
+
+@asynccontextmanager
+async def flow(stack: RunningStack, name: str, count: int, *, script: str = "") -> AsyncIterator[Flow]:
+    """Give jobs of a new tenant; after the block they end, and their history must have no fault."""
+    tenant = stack_jobs.new_tenant(name)
+    flowing = Flow(
+        stack,
+        tenant,
+        stack_jobs.many(tenant, count, script=script),
+        await tape(stack.settings(), stack.results_topic),
+    )
+    yield flowing
+    assert faults(await flowing.history()) == []
