@@ -16,7 +16,8 @@ from services.runtime.kafka import client_security
 from services.runtime.settings import Settings
 from services.runtime.topics import open_admin
 
-FETCH_TIMEOUT_MS: Final = 2_000
+FETCH_TIMEOUT_S: Final = 20
+POLL_MS: Final = 1_000
 
 
 async def stage_progress(settings: Settings, group: str, topics: Sequence[str], now: datetime) -> datetime:
@@ -46,23 +47,27 @@ async def stage_progress(settings: Settings, group: str, topics: Sequence[str], 
             for partition in partitions
             if (offset := max(committed[partition].offset, starts[partition])) < ends[partition]
         }
-        return await _oldest(consumer, waiting, now)
+        return await _oldest(consumer, waiting, ends, now)
     finally:
         await consumer.stop()
         await admin.close()
 
 
-async def _oldest(consumer: AIOKafkaConsumer, waiting: dict[TopicPartition, int], now: datetime) -> datetime:
+async def _oldest(
+    consumer: AIOKafkaConsumer, waiting: dict[TopicPartition, int], ends: dict[TopicPartition, int], now: datetime
+) -> datetime:
     if not waiting:
         return now
     consumer.assign(list(waiting))
     for partition, offset in waiting.items():
         consumer.seek(partition, offset)
     oldest, missing = now, set(waiting)
-    while missing:
-        async with asyncio.timeout(FETCH_TIMEOUT_MS * len(waiting) / 1000):
-            fetched = await consumer.getmany(*missing, timeout_ms=FETCH_TIMEOUT_MS, max_records=len(missing))
-        for partition, records in fetched.items():
-            missing.discard(partition)
-            oldest = min(oldest, datetime.fromtimestamp(records[0].timestamp / 1000, UTC))
+    async with asyncio.timeout(FETCH_TIMEOUT_S):
+        while missing:
+            fetched = await consumer.getmany(*missing, timeout_ms=POLL_MS, max_records=len(missing))
+            for partition, records in fetched.items():
+                missing.discard(partition)
+                oldest = min(oldest, datetime.fromtimestamp(records[0].timestamp / 1000, UTC))
+            # Nothing to fetch up to the end: markers of transactions, or retention was faster than we were.
+            missing -= {partition for partition in missing if await consumer.position(partition) >= ends[partition]}
     return oldest

@@ -8,33 +8,33 @@ from decimal import Decimal
 from schemas.codes import ERROR_MESSAGES, EntryKind, ErrorCode
 from schemas.entries import FaultData, Sealed, Totals
 from schemas.messages import Outcome
-from services.runtime.ledger import Entry
+from services.recorder.facts import Parsed
 
 _TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 
 
-def sealed_data(chain: Sequence[Entry], outcome: Outcome) -> Sealed:
+def sealed_data(chain: Sequence[Parsed], outcome: Outcome) -> Sealed:
     """Return the data of the ``sealed`` entry that ends a chain as an outcome says."""
     error: FaultData | None = None
     if outcome.error is not None:
         error = FaultData(code=outcome.error.code, field=outcome.error.field)
-        conflict = chain[0].content()["data"].get("error") or {}
+        conflict = chain[0].data.get("error") or {}
         if "record_id" in conflict:
             error["record_id"] = conflict["record_id"]
     return Sealed(status=outcome.status, error=error, output_entry=_output_entry(chain), totals=totals(chain))
 
 
-def totals(chain: Sequence[Entry]) -> Totals:
+def totals(chain: Sequence[Parsed]) -> Totals:
     """Return what a chain used, over all its attempts."""
     tokens = dict.fromkeys(_TOKENS, 0)
     cost = Decimal(0)
     attempts = fallbacks = answered = 0
-    for entry in chain:
-        if entry.kind == EntryKind.ATTEMPT_STARTED:
+    for step in chain:
+        if step.entry.kind == EntryKind.ATTEMPT_STARTED:
             attempts += 1
-            fallbacks += bool(entry.content()["data"]["fallback"])
-        elif entry.kind == EntryKind.ATTEMPT_FINISHED:
-            data = entry.content()["data"]
+            fallbacks += bool(step.data["fallback"])
+        elif step.entry.kind == EntryKind.ATTEMPT_FINISHED:
+            data = step.data
             answered += data["outcome"] != "lost"
             cost += Decimal(data["cost_usd"] or 0)
             for name in _TOKENS if data["usage"] else ():
@@ -56,9 +56,9 @@ def message_for(code: str) -> str:
     return ERROR_MESSAGES[ErrorCode(code)]
 
 
-def _output_entry(chain: Sequence[Entry]) -> str | None:
-    for entry in reversed(chain):
-        if entry.kind == EntryKind.ATTEMPT_FINISHED:
-            found: str | None = entry.content()["data"]["output_entry"]
+def _output_entry(chain: Sequence[Parsed]) -> str | None:
+    for step in reversed(chain):
+        if step.entry.kind == EntryKind.ATTEMPT_FINISHED:
+            found: str | None = step.data["output_entry"]
             return found
     return None

@@ -78,7 +78,7 @@ class RecorderStage:
         writers: dict[UUID, ChainWriter] = {}
         for record_id, outcome in outcomes.items():
             writer = writers[record_id] = ChainWriter(record_id, outcome.head)
-            writer.add(EntryKind.SEALED, sealed_data([step.entry for step in chains[record_id]], outcome), now)
+            writer.add(EntryKind.SEALED, sealed_data(chains[record_id], outcome), now)
         if not writers:
             return
         async with self._host.pool.acquire() as connection, connection.transaction():

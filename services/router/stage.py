@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,6 @@ from services.runtime.host import Host
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import UnreadableError
-from services.runtime.wakeup import Wakeups
 
 _SQL = queries.load("router")
 
@@ -48,6 +47,7 @@ class RouterStage:
         cancelled = await self._cancelled(list(messages))
         outgoing: list[Outgoing] = []
         writers: dict[UUID, ChainWriter] = {}
+        data: dict[UUID, dict[str, Any]] = {}
         for message in messages.values():
             if message.record_id in cancelled:
                 outgoing.append(self._end(message, Status.CANCELLED, ErrorCode.CANCELLED))
@@ -55,12 +55,16 @@ class RouterStage:
                 outgoing.append(self._end(message, Status.EXPIRED, ErrorCode.DEADLINE_PASSED))
             else:
                 writer = writers[message.record_id] = ChainWriter(message.record_id, message.head)
-                writer.add(EntryKind.DECIDED, decided(self._policy.decide(message.features)), now)
+                data[message.record_id] = decided(self._policy.decide(message.features))
+                writer.add(EntryKind.DECIDED, data[message.record_id], now)
         if writers:
-            stored = await self._append([ledger.writes(w, messages[r].head, now) for r, w in writers.items()])
+            met = await self._append([ledger.writes(w, messages[r].head, now) for r, w in writers.items()])
             for record_id, writer in writers.items():
-                entries = writer.entries if record_id not in stored else stored[record_id][:1]
-                outgoing += self._wake(messages[record_id], entries)
+                if record_id not in met:
+                    outgoing.append(self._wake(messages[record_id], writer.entries[0], data[record_id]))
+                elif met[record_id] and met[record_id][0].kind == EntryKind.DECIDED:
+                    entry = met[record_id][0]  # decided before: the same message once more; a stale head wakes nobody
+                    outgoing.append(self._wake(messages[record_id], entry, entry.content()["data"]))
         return outgoing
 
     async def poisoned(self, item: Classified, error: BaseException) -> Sequence[Outgoing]:
@@ -75,21 +79,21 @@ class RouterStage:
         async with self._host.pool.acquire() as connection:
             return await ledger.append(connection, chains)
 
-    def _wake(self, message: Classified, entries: Sequence[Entry]) -> list[Outgoing]:
-        """Return what the decided entry calls for, stored now or earlier; a stale head wakes nobody."""
-        if not entries or entries[0].kind != EntryKind.DECIDED:
-            return []
-        return [
-            wake_decided(
-                self._host.wakeups,
-                entries[0],
-                tenant=message.tenant,
-                latency_class=message.latency_class,
-                received_at=message.received_at,
-                deadline=message.deadline,
-                resume=False,
-            )
-        ]
+    def _wake(self, message: Classified, entry: Entry, data: Mapping[str, Any]) -> Outgoing:
+        """Return what a ``decided`` entry calls for: the executor, or without a route the recorder."""
+        decision = data["decision"]
+        if decision["route"] is None:
+            code = ErrorCode(decision["reasons"][0]["code"])
+            return self._host.wakeups.end(message.tenant, entry, Status.REJECTED, code)
+        return self._host.wakeups.routed(
+            tenant=message.tenant,
+            latency_class=message.latency_class,
+            received_at=message.received_at,
+            deadline=message.deadline,
+            head=entry,
+            decision=decision,
+            resume=False,
+        )
 
     def _end(self, message: Classified, status: Status, code: ErrorCode) -> Outgoing:
         head: Head = message.head
@@ -102,21 +106,3 @@ def decided(decision: Decision | NoRoute) -> dict[str, Any]:
     if isinstance(decision, NoRoute):
         content["route"] = None
     return {"decision": content}
-
-
-def wake_decided(
-    wakeups: Wakeups, entry: Entry, *, tenant: str, latency_class: str, received_at: Any, deadline: Any, resume: bool
-) -> Outgoing:
-    """Return the message that a ``decided`` entry calls for: to the executor, or to the recorder without a route."""
-    decision = entry.content()["data"]["decision"]
-    if decision["route"] is None:
-        return wakeups.end(tenant, entry, Status.REJECTED, ErrorCode(decision["reasons"][0]["code"]))
-    return wakeups.routed(
-        tenant=tenant,
-        latency_class=latency_class,
-        received_at=received_at,
-        deadline=deadline,
-        head=entry,
-        decision=decision,
-        resume=resume,
-    )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -22,7 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.runtime import queries
 from services.runtime.errors import WaybillError
-from services.runtime.kafka import BrokerUnreachableError, Producer, make_broker
+from services.runtime.kafka import BrokerUnreachableError, Producer, by_record, make_broker
 from services.runtime.keyring import MasterKey, PostgresKeyring
 from services.runtime.migrate import require_current
 from services.runtime.postgres import open_pool
@@ -102,7 +103,7 @@ async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
     pool = await open_pool(settings.database_url, service=service)
     separate = settings.keyring_database_url
     keys = await open_pool(separate, service=service) if separate else pool
-    producer = Producer(settings, service)
+    producer = Producer(settings, service, partitioner=by_record)
     try:
         await require_current(pool)
         await producer.start()
@@ -173,7 +174,7 @@ async def serve(name: str, settings: Settings, wire: Callable[[Host], Service]) 
             await host.broker.connect()
         except Exception as error:
             raise BrokerUnreachableError(f"Kafka does not answer: {type(error).__name__}") from None
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 app, host=address or "127.0.0.1", port=int(port), log_config=None, access_log=False, lifespan="on"
             )
@@ -192,6 +193,23 @@ async def serve(name: str, settings: Settings, wire: Callable[[Host], Service]) 
         if not server.started:
             raise ServiceFailedError(f"{name} could not start")
         host.telemetry.log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its raising a signal once more after serving: our own clean-up comes then."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop serving on SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        stopping = (signal.SIGTERM, signal.SIGINT)
+        for number in stopping:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in stopping:
+                loop.remove_signal_handler(number)
 
 
 def _tune_garbage_collection() -> None:

@@ -17,6 +17,8 @@ from services.runtime.settings import Settings, TopicOverride
 
 MAX_REPLICATION: Final = 3
 VISIBLE_WITHIN_S: Final = 30
+_SET_FOR_TOPIC: Final = 1
+"""Kafka's number for a setting that was made for one topic, rather than a broker's or a default."""
 
 
 class TopicsError(WaybillError):
@@ -93,12 +95,21 @@ async def _apply_one(
         changes.append(Change(name, "add partitions", f"{have} → {partitions}"))
         if not dry_run:
             await admin.create_partitions({name: NewPartitions(partitions)})
-    different = await _different_configs(admin, name, configs)
+    current, own = await _configs(admin, name)
+    different = {key: value for key, value in configs.items() if current.get(key) != value}
     if different:
         changes.append(Change(name, "configure", ", ".join(f"{key}={value}" for key, value in different.items())))
         if not dry_run:
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs)])
+            # Altering replaces all of a topic's own settings, so what an operator set beside ours goes along.
+            await _configure(admin, name, own | configs)
     return changes
+
+
+async def _configure(admin: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> None:
+    for response in await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs)]):
+        for code, *_ in response.resources:
+            if code:
+                raise TopicsError(f"{name} could not be configured: {for_code(code).__name__}")
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: NewTopic) -> None:
@@ -121,8 +132,9 @@ async def _until_visible(admin: AIOKafkaAdminClient, names: set[str]) -> None:
         raise TopicsError(f"topics created are not visible after {VISIBLE_WITHIN_S} s") from None
 
 
-async def _different_configs(admin: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> dict[str, str]:
-    resource = ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(configs, ""))
-    responses = await admin.describe_configs([resource])
-    current = {entry[0]: entry[1] for response in responses for *_, entries in response.resources for entry in entries}
-    return {key: value for key, value in configs.items() if current.get(key) != value}
+async def _configs(admin: AIOKafkaAdminClient, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a topic's settings as they count, and those of them that were set for this topic."""
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name, None)])
+    entries = [entry for response in responses for *_, found in response.resources for entry in found]
+    current = {key: value for key, value, *_ in entries}
+    return current, {key: value for key, value, _, source, *_ in entries if source == _SET_FOR_TOPIC}
