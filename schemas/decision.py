@@ -83,7 +83,10 @@ class Reason(Part):
 
 
 class RuledOut(Part):
-    """A route that could not be taken, and the first rule that ruled it out."""
+    """A route that could not be taken, and the first rule that ruled it out.
+
+    Routes that the alias leaves out stand together in one line.
+    """
 
     route: str
     rule: str

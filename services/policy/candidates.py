@@ -76,6 +76,7 @@ class CandidateFinder:
             return (), (), name
         candidates: list[Candidate] = []
         ruled_out: dict[str, RuledOut] = {}
+        elsewhere: list[str] = []
         takes_batch = job["latency_class"] == LatencyClass.BATCH
         for place, offer in enumerate(self._catalog.offers):
             route = offer.route
@@ -84,9 +85,10 @@ class CandidateFinder:
             wished = _is_wish(job["model"], route)
             # A job that names no alias may wish for any model that policy permits: the default is no order of its own.
             if place not in behind and not (wished and job["alias"] is None):
-                why: tuple[str, str] | None = ("alias", f"it is not among the targets of the alias {name}")
-            else:
-                why = _incapable(offer, job) or _forbidden(offer, job["task"], limits, sources)
+                # Told in one line: a large catalog would else be repeated in every decision.
+                elsewhere += [route.name] * (route.name not in elsewhere)
+                continue
+            why = _incapable(offer, job) or _forbidden(offer, job["task"], limits, sources)
             if why is not None:
                 # A route has the same reasons at both its tiers, and is told once.
                 ruled_out.setdefault(route.name, RuledOut(route=route.name, rule=why[0], text=why[1]))
@@ -95,6 +97,9 @@ class CandidateFinder:
                 self._candidate(offer, job, limits, behind.get(place, self._unnamed[place]), wished=wished)
             )
         candidates.sort(key=lambda found: (found.latency_ms, -found.quality, found.route.name, found.route.tier))
+        if elsewhere:
+            text = f"not among the targets of the alias {name}"
+            ruled_out["alias"] = RuledOut(route=", ".join(elsewhere), rule="alias", text=text)
         return tuple(candidates), tuple(ruled_out.values()), None
 
     def _candidate(

@@ -117,12 +117,16 @@ def _on_wish(wish: str, best: Candidate, ruled_out: list[RuledOut]) -> Reason:
         return Reason(code="requested_model_kept", rule="job", text=f"The job asked for the model {wish}.")
     # A wish is told by route name, which starts with the provider: "provider/model@region".
     for out in ruled_out:
-        provider_and_model = out.route.partition("@")[0]
-        if wish in (provider_and_model.partition("/")[2], provider_and_model, out.route):
+        if any(_is_called(wish, route) for route in out.route.split(", ")):
             text = f"The job asked for the model {wish}, which was ruled out: {out.text}."
             return Reason(code="requested_model_replaced", rule=out.rule, text=text)
     text = f"The job asked for the model {wish}, which is not in the catalog."
     return Reason(code="requested_model_replaced", rule="catalog", text=text)
+
+
+def _is_called(wish: str, route: str) -> bool:
+    provider_and_model = route.partition("@")[0]
+    return wish in (provider_and_model.partition("/")[2], provider_and_model, route)
 
 
 def _on_choice(plan: Plan, best: Candidate, cost: Decimal, eligible: int) -> Reason:

@@ -49,7 +49,7 @@ COMMENT ON COLUMN record.entry.entry_hash IS 'SHA-256 over a zero byte and the b
 COMMENT ON COLUMN record.entry.recorded_at IS 'When the writer made the entry, by its clock.';
 COMMENT ON COLUMN record.entry.xid IS 'The transaction that stored the entry.';
 
-CREATE TABLE record.entry_default PARTITION OF record.entry DEFAULT;
+CREATE TABLE record.entry_default PARTITION OF record.entry DEFAULT WITH (toast_tuple_target = 4096);
 COMMENT ON TABLE record.entry_default IS 'Must stay empty: a row here means that no partition was made ahead of time.';
 
 CREATE UNIQUE INDEX entry_late_once ON record.entry (record_id, entry_id)

@@ -164,7 +164,8 @@ BEGIN
             CONTINUE WHEN to_regclass(v_name) IS NOT NULL;
             BEGIN
                 IF v_parent = 'record.entry' THEN
-                    EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+                    -- A decision has some 2 KB: compressing it would cost more than storing it.
+                    EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L) WITH (toast_tuple_target = 4096)',
                                    v_name, v_parent, record.uuid7_from(v_from), record.uuid7_from(v_to));
                 ELSE
                     EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%L) TO (%L)', v_name, v_parent, v_from, v_to);

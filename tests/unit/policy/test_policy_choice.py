@@ -30,7 +30,7 @@ def codes(decision: Decision | NoRoute) -> list[str]:
 
 
 def why_not(decision: Decision | NoRoute, route: str) -> tuple[str, str]:
-    return next((out.rule, out.text) for out in decision.ruled_out if out.route == route)
+    return next((out.rule, out.text) for out in decision.ruled_out if route in out.route.split(", "))
 
 
 def test_background_takes_the_cheapest_and_falls_back_to_other_providers_first() -> None:

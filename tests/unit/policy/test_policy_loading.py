@@ -113,7 +113,7 @@ def test_an_explanation_names_route_money_reasons_and_what_was_ruled_out(shipped
         "All attempts together may cost 1.00 US dollars.",
         "may use only kb_retrieve",
         "(rule confidential-restricted)",
-        "simulator/sim-slow@local: it is not among the targets of the alias prod-stable",
+        "simulator/sim-slow@local: not among the targets of the alias prod-stable",
     ):
         assert words in text
     nothing = explain(shipped.decide(a_job(alias="nowhere")), a_job(alias="nowhere"))
