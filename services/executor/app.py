@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Sequence
+from typing import Final
 
 from aiokafka import ConsumerRecord
 from faststream import AckPolicy
@@ -23,13 +24,15 @@ from services.runtime.errors import WaybillError
 from services.runtime.faults import blames_an_item
 from services.runtime.host import Host
 from services.runtime.ids import now
-from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing
+from services.runtime.kafka import FETCH_MAX_WAIT_MS, FETCH_MIN_BYTES, REBALANCE_TIMEOUT_MS, Outgoing
 from services.runtime.lease import Lease
 from services.runtime.microbatch import dead_letter
 from services.runtime.sliding import SlidingConsumer
 from services.runtime.telemetry import describe
 
 NAME = "executor"
+OUTCOMES_LINGER_S: Final = 0.01
+"""How long an outcome waits for others: a message of its own costs the broker more than the wait costs anybody."""
 
 
 class CatalogRefusedError(WaybillError):
@@ -51,7 +54,7 @@ class Executor:
             raise CatalogRefusedError(str(error)) from error
         self._transport = Transport(settings.max_in_flight)
         self._lease = Lease(host.pool, host.telemetry, seconds=settings.lease_s)
-        self._outgoing = Coalescer[Outgoing, None](self._send, most=500, parallel=4)
+        self._outgoing = Coalescer[Outgoing, None](self._send, most=500, parallel=2, linger_s=OUTCOMES_LINGER_S)
         self._tools = Tools(
             store=Store(host.pool, host.keyring, host.telemetry),
             routes=Routes(catalog, self._transport, Secrets(settings.secrets_dir)),
@@ -72,7 +75,8 @@ class Executor:
             ack_policy=AckPolicy.MANUAL,
             listener=self._consumer,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
+            fetch_min_bytes=FETCH_MIN_BYTES,
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
         )
 

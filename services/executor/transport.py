@@ -8,6 +8,7 @@ its bytes may have been sent is in doubt; the original aiohttp exception tells, 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -60,7 +61,8 @@ class Transport:
 
     def __init__(self, max_connections: int) -> None:
         """Allow so many calls at once."""
-        self._transport = AiohttpTransport(client=lambda: _session(max_connections))
+        context = httpx.create_ssl_context(trust_env=False)
+        self._transport = AiohttpTransport(verify=context, client=lambda: _session(max_connections, context))
 
     async def post(
         self, endpoint: Endpoint, body: bytes, extra: tuple[bytes, bytes], timeout_s: float
@@ -95,8 +97,7 @@ class Transport:
         await self._transport.aclose()
 
 
-def _session(max_connections: int) -> aiohttp.ClientSession:
-    context = httpx.create_ssl_context(trust_env=False)
+def _session(max_connections: int, context: ssl.SSLContext) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=KEEPALIVE_S, ssl=context)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaConnectionError, KafkaError, OutOfOrderSequenceNumber, ProducerFenced
 from aiokafka.partitioner import DefaultPartitioner
 from faststream.kafka import KafkaBroker
@@ -28,6 +29,10 @@ ACK_TIMEOUT_S: Final = 120
 MAX_REQUEST_BYTES: Final = 25 * MIB
 REBALANCE_TIMEOUT_MS: Final = 60_000
 GRACEFUL_TIMEOUT_S: Final = 60.0
+FETCH_MIN_BYTES: Final = 128 * 1024
+FETCH_MAX_WAIT_MS: Final = 50
+"""The broker gathers this many bytes, or waits so long, before it answers a fetch. Jobs can wait, and answering each
+trickle at once cost the broker and every consumer more than the work on the messages."""
 
 
 class BrokerUnreachableError(WaybillError):
@@ -87,6 +92,20 @@ def _broker_security(settings: Settings) -> BaseSecurity | None:
     return BaseSecurity(ssl_context=context, use_ssl=True) if context else None
 
 
+async def _unparsed(
+    raw: Sequence[ConsumerRecord[bytes, bytes]],
+    parse: Callable[[Sequence[ConsumerRecord[bytes, bytes]]], Awaitable[KafkaMessage]],
+) -> KafkaMessage:
+    """Wrap a polled batch without looking into it.
+
+    FastStream decodes headers as UTF-8 before it calls a handler, and an exception there is swallowed: one message with
+    other bytes in a header would silently take its whole batch along.
+    """
+    message: KafkaMessage = await parse([replace(record, headers=()) for record in (raw[0], raw[-1])])
+    message.raw_message = raw
+    return message
+
+
 def _raw(message: KafkaMessage) -> Any:
     return message.raw_message
 
@@ -98,6 +117,7 @@ def make_broker(settings: Settings, service: str) -> KafkaBroker:
         client_id=f"waybill-{service}",
         security=_broker_security(settings),
         apply_types=False,
+        parser=_unparsed,
         decoder=_raw,
         allow_auto_create_topics=False,
         graceful_timeout=GRACEFUL_TIMEOUT_S,

@@ -22,7 +22,13 @@ from schemas.topics import DEAD_LETTER, KIB
 from services.runtime.errors import WaybillError
 from services.runtime.faults import blames_an_item
 from services.runtime.host import Host
-from services.runtime.kafka import REBALANCE_TIMEOUT_MS, Outgoing, ProducerBrokenError
+from services.runtime.kafka import (
+    FETCH_MAX_WAIT_MS,
+    FETCH_MIN_BYTES,
+    REBALANCE_TIMEOUT_MS,
+    Outgoing,
+    ProducerBrokenError,
+)
 from services.runtime.settings import Settings
 from services.runtime.slices import MAX_RECORDS, halving, slices
 from services.runtime.telemetry import describe
@@ -92,7 +98,8 @@ class MicroBatch:
             batch=True,
             max_records=MAX_RECORDS,
             batch_timeout_ms=20,
-            fetch_max_wait_ms=100,
+            fetch_min_bytes=FETCH_MIN_BYTES,
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             no_reply=True,
             ack_policy=AckPolicy.NACK_ON_ERROR,
             auto_offset_reset="earliest",

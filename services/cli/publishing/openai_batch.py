@@ -22,8 +22,8 @@ from services.cli.publishing.native import too_large
 from services.cli.publishing.openai_body import FieldRefusedError, chat_fields, embedding_fields, pick
 
 DIGEST_CHARACTERS: Final = 16
-MAX_CUSTOM_ID: Final = 256
-"""Longest ``metadata`` value that every part shows in full, and short enough for a key with its digest."""
+MAX_CUSTOM_ID: Final = 512 - 1 - DIGEST_CHARACTERS
+"""In characters: what an idempotency key has room for beside the digest."""
 ENDPOINTS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "/v1/chat/completions": chat_fields,
     "/v1/embeddings": embedding_fields,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 import typer
 from docs_pages import ROOT, anchors, commands, links, named, pages
 
+from schemas.codes import ERROR_MESSAGES, ErrorCode
+from schemas.job import Cancel, Job
 from services.cli.main import app
 
 CLI = typer.main.get_command(app)
@@ -72,3 +76,23 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert first_block is not None
     assert "make demo" in first_block.group()
     assert "make test" in first_block.group()
+
+
+def test_the_examples_in_python_compile() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        compile(example, "README.md", "exec")
+
+
+def test_the_jobs_in_the_readme_are_jobs_and_results_name_real_codes() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        document = json.loads(block)
+        if "error" in document:
+            assert document["error"]["message"] == ERROR_MESSAGES[ErrorCode(document["error"]["code"])]
+        else:
+            Cancel.model_validate(document)
+    for job in re.findall(r"(?:JOB|job) = (\{.*?^\})", text, re.MULTILINE | re.DOTALL):
+        Job.model_validate(ast.literal_eval(job))

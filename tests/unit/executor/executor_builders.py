@@ -57,9 +57,7 @@ def some_orders(
             retention="any",
         ),
         fallbacks=[Fallback(route=route, when=when) for route, when in fallbacks],
-        estimate=Estimate(
-            input_tokens=10, output_tokens=10, cost_usd=Decimal("0.001"), worst_case_usd=Decimal("0.01")
-        ),
+        estimate=Estimate(input_tokens=10, output_tokens=10, cost_usd=Decimal("0.001"), worst_case_usd=Decimal("0.01")),
     )
 
 

@@ -115,6 +115,16 @@ def test_a_route_that_cannot_answer_is_left_at_once(failure: FailureClass) -> No
     )
 
 
+@pytest.mark.parametrize("failure", NOT_AGAIN_HERE)
+def test_a_fallback_that_cannot_answer_is_left_too(failure: FailureClass) -> None:
+    one, two = some_orders((BETA, [failure])), some_orders((BETA, [failure]), (GAMMA, [failure]))
+
+    assert next_step(one, tried((ALPHA, failure), (BETA, failure)), circumstances()) == End(
+        Status.FAILED, ErrorCode.PROVIDER_FAILED
+    )
+    assert _route(two, (ALPHA, failure), (BETA, failure)) == (GAMMA, True)
+
+
 @pytest.mark.parametrize("group", sorted(FAILURE_GROUPS))
 @pytest.mark.parametrize("failure", [*AGAIN_HERE, *NOT_AGAIN_HERE])
 def test_a_fallback_is_taken_only_on_what_it_is_for(group: str, failure: FailureClass) -> None:

@@ -274,7 +274,7 @@ async def test_after_a_lost_call_the_next_one_gets_its_own_answer(transport: Tra
         await exchange.send(response(b"second"))
 
     server = await serve(first_is_late)
-    assert await post(transport, server.address, timeout_s=0.05) == LOST
+    assert await post(transport, server.address, timeout_s=0.05, body=b"first") == LOST
 
     answer = await post(transport, server.address)
     assert isinstance(answer, HttpAnswer)

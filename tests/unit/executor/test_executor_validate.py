@@ -93,9 +93,7 @@ def test_a_schema_may_refer_to_itself() -> None:
     ids=str,
 )
 def test_a_schema_that_is_none_is_an_error_and_no_pass(schema: Any) -> None:
-    found = validate(
-        {"response_format": of_schema(schema)}, Answer({}, '{"age": 7}', NO_USAGE, "stop", None)
-    )
+    found = validate({"response_format": of_schema(schema)}, Answer({}, '{"age": 7}', NO_USAGE, "stop", None))
 
     assert {"name": "schema", "result": "error"} in found
     assert not passed(found)

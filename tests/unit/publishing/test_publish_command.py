@@ -65,7 +65,7 @@ def test_what_is_no_deadline(text: str, says: str) -> None:
         (["cancel", "--key", "no-slash"], "--key"),
         (["cancel", "--key", "UPPER/key"], "--key"),
         (["cancel", "--key", "demo/"], "--key"),
-        (["cancel", "no-uuid"], "no-uuid"),
+        (["cancel", "no-uuid"], "valid UUID"),
     ],
 )
 def test_wrong_options_are_named(app: typer.Typer, arguments: list[str], says: str) -> None:

@@ -66,7 +66,7 @@ def test_the_item_can_be_found_again() -> None:
         ({"body": []}, "body"),
         ({"custom_id": ""}, "custom_id"),
         ({"custom_id": 7}, "custom_id"),
-        ({"custom_id": "x" * 257}, "custom_id"),
+        ({"custom_id": "x" * 496}, "custom_id"),
         ({"priority": 1}, "priority"),
     ],
 )
@@ -87,6 +87,10 @@ def test_nesting_beyond_what_can_be_written_is_refused() -> None:
     refusal = translate(Line(1, raw.encode()), DEFAULTS)
     assert isinstance(refusal, Refusal)
     assert refusal.custom_id == "req-1"
+
+
+def test_the_longest_id_still_makes_a_key() -> None:
+    Job.model_validate(job_of(batch_line("x" * 495)))
 
 
 def test_a_refusal_names_no_value() -> None:

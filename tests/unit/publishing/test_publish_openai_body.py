@@ -10,7 +10,7 @@ from publish_samples import batch_line, job_of, refusal_of
 from schemas.job import Job
 
 # As OpenAI documents them for chat completions.
-CHAT_FIELDS = {
+CHAT_FIELDS: dict[str, Any] = {
     "audio": {"voice": "alloy", "format": "mp3"},
     "frequency_penalty": 0.5,
     "function_call": "auto",
@@ -28,7 +28,7 @@ CHAT_FIELDS = {
     "verbosity": "low",
     "web_search_options": {},
 }
-HARMLESS = {
+HARMLESS: dict[str, Any] = {
     "metadata": {"team": "a"},
     "prompt_cache_key": "k",
     "prompt_cache_options": {},
@@ -79,7 +79,7 @@ def test_harmless_fields_change_nothing_but_the_key(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*CHAT_FIELDS, *HARMLESS])
 def test_null_is_not_given(name: str) -> None:
-    with_it, without = job_of(batch_line(**{name: None})), job_of(batch_line())
+    with_it, without = job_of(batch_line(**dict[str, Any]({name: None}))), job_of(batch_line())
     assert with_it.pop("idempotency_key") != without.pop("idempotency_key")
     assert with_it == without
 
@@ -98,7 +98,7 @@ def test_a_field_of_tomorrow_is_refused() -> None:
 
 
 def test_a_name_that_is_no_name_is_not_repeated() -> None:
-    assert refusal_of(batch_line(**{"secret text": 1})).field == "body.?"
+    assert refusal_of(batch_line(**dict[str, Any]({"secret text": 1}))).field == "body.?"
 
 
 @pytest.mark.parametrize(

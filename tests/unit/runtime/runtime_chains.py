@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from schemas import entries
+from pydantic import TypeAdapter
+
 from schemas.codes import EntryKind, FailureClass, RiskTier
 from schemas.decision import AppliedPolicy, Budgets, Decision, Estimate, Fallback, Inputs, NoRoute, Reason, Route
+from schemas.entries import DATA
 from schemas.features import Features
 from services.runtime.ids import new_claim_id
 from services.runtime.ledger import ChainWriter, Entry
@@ -70,6 +73,11 @@ FEATURES = Features(
 )
 
 
+@cache
+def _shape(kind: EntryKind) -> TypeAdapter[Any]:
+    return TypeAdapter(DATA[kind])
+
+
 class ChainBuilder:
     """Adds one entry at a time; each method returns it."""
 
@@ -98,7 +106,7 @@ class ChainBuilder:
 
     def add(self, kind: EntryKind, data: dict[str, Any], *, entry_id: UUID | None = None) -> Entry:
         """Append any entry whose data has the shape of its kind."""
-        entries.validate(kind, data)
+        _shape(kind).validate_python(data)
         return self._writer.add(kind, data, AT, entry_id=entry_id)
 
     def classified(self) -> Entry:

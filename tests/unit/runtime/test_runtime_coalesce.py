@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from services.runtime.coalesce import Coalescer
@@ -61,7 +60,6 @@ async def _settle() -> None:
 
 
 @given(requests=st.lists(st.integers(-3, 50), max_size=40), most=st.integers(1, 10), parallel=st.integers(1, 4))
-@with_settings(deadline=None)
 async def test_each_gets_its_own_answer(requests: list[int], most: int, parallel: int) -> None:
     database = Database()
     coalescer = Coalescer[int, int](database.flush, most=most, parallel=parallel, blames=blames)

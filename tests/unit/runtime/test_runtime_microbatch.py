@@ -184,7 +184,9 @@ async def test_a_batch_goes_in_slices_each_sent_before_the_next_is_run(bench: Be
     assert [len(run) for run in bench.stage.runs] == [1, 1]
 
 
-@pytest.mark.parametrize("error", [asyncpg.CannotConnectNowError(), ConnectionResetError(), asyncpg.UndefinedTableError()])
+@pytest.mark.parametrize(
+    "error", [asyncpg.CannotConnectNowError(), ConnectionResetError(), asyncpg.UndefinedTableError()]
+)
 async def test_an_error_of_the_surroundings_waits_longer_each_time_and_gives_the_batch_back(
     bench: Bench, waits: list[float], error: Exception
 ) -> None:

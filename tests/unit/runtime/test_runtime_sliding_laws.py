@@ -128,7 +128,7 @@ def impatient() -> Iterator[None]:
 
 
 @given(log=st.fixed_dictionaries(dict.fromkeys(PARTITIONS, logs)), script=st.lists(steps, max_size=40))
-@with_settings(max_examples=150, deadline=None)
+@with_settings(max_examples=150)
 async def test_nothing_is_lost_and_nothing_committed_over(
     log: dict[TopicPartition, list[int]], script: list[tuple[object, ...]]
 ) -> None:
