@@ -169,9 +169,13 @@ class HeldReason(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What ends a hold: a person's verdict on a doubt, or a cause that the router sees by itself."""
+    """What ends a hold: a person's verdict on a doubt, or a cause that the router sees by itself.
+
+    ``due`` discloses no doubt, ``retry`` does.
+    """
 
     RETRY = "retry"
+    DUE = "due"
     CHARGED = "charged"
     NOT_CHARGED = "not_charged"
     CANCELLED = "cancelled"

@@ -11,14 +11,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from support.databases import bring_up_to_date, new_database
+from support.offsets import until_groups_answer
+from support.servers import OpenHost, Servers, serving
 
 from schemas.topics import TOPICS
 from services.policy import Policy
 from services.runtime import topics
 from services.runtime.host import Host, open_host
 from services.runtime.settings import Settings, TopicOverride
-from support.databases import bring_up_to_date, new_database
-from support.servers import OpenHost, Servers, serving
 
 CONFIG = Path(__file__).parents[1] / "config"
 
@@ -60,6 +61,13 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.
     await connection.close()
 
 
+@pytest_asyncio.fixture(scope="session")
+async def kafka(servers: Servers) -> str:
+    """The bootstrap servers of a Kafka that also answers for consumer groups."""
+    await until_groups_answer(servers.kafka_bootstrap_servers)
+    return servers.kafka_bootstrap_servers
+
+
 @pytest.fixture(scope="session")
 def master_key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file that holds a master key."""
@@ -69,11 +77,11 @@ def master_key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture
-async def settings(servers: Servers, database: str, master_key_file: Path) -> AsyncIterator[Settings]:
+async def settings(kafka: str, database: str, master_key_file: Path) -> AsyncIterator[Settings]:
     """Settings with the test's database and topics; each topic exists and has two partitions."""
     settings = Settings(
         DATABASE_URL=database,
-        KAFKA_BOOTSTRAP_SERVERS=servers.kafka_bootstrap_servers,
+        KAFKA_BOOTSTRAP_SERVERS=kafka,
         WAYBILL_TOPIC_PREFIX=f"test-{uuid4().hex[:12]}.",
         WAYBILL_TOPICS={topic.name: TopicOverride(partitions=2) for topic in TOPICS},
         WAYBILL_CONFIG_DIR=CONFIG,

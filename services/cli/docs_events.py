@@ -16,12 +16,18 @@ from schemas.traffic import TRAFFIC, Traffic
 from services.runtime.telemetry import Telemetry
 
 EVENTS: Final[dict[tuple[str, str], str]] = {
+    ("classifier", "content_damaged"): "The content of a record to replay does not match its digest; the replay is "
+    "rejected. On-call has to look.",
     ("executor", "answer_put_aside"): "A worker had lost its record when its answer came; the answer and its cost are "
     "kept aside, and the recorder appends them.",
     ("executor", "claim_in_doubt"): "A claim was met whose worker is gone: its call may have been charged.",
     ("executor", "held"): "A record was held.",
     ("recorder", "content_damaged"): "Content of the vault does not match its digest in the record; the result goes "
     "without it. On-call has to look.",
+    (
+        "recorder",
+        "late_refused",
+    ): "What lies aside for a record cannot be appended; it stays there. On-call has to look.",
     ("recorder", "seal_refused"): "The database refuses to seal a record; it stays open. On-call has to look.",
     ("recorder", "sealed"): "A record was sealed.",
     ("recorder", "stale_outcome"): "An outcome came whose record has moved on, or does not exist; nothing was done.",

@@ -10,8 +10,6 @@ from schemas.codes import FailureClass
 from schemas.decision import Orders, Route
 from schemas.entries import Usage
 
-NO_USAGE = Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0, reasoning_tokens=0)
-
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
@@ -23,11 +21,14 @@ class WireRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a provider answered. ``output`` is OpenAI's response shape, whichever vendor answered."""
+    """What a provider answered. ``output`` is OpenAI's response shape, whichever vendor answered.
+
+    Without ``usage`` the cost is not known, and counts in full.
+    """
 
     output: dict[str, Any]
     text: str
-    usage: Usage
+    usage: Usage | None
     finish_reason: str
     response_model: str | None
 

@@ -79,7 +79,7 @@ class OpenAICompatible:
             return _failure(status, headers, parsed)
         usage = _usage(parsed)
         if isinstance(parsed, dict) and isinstance(parsed.get("data"), list) and "choices" not in parsed:
-            return Answer(parsed, "", usage or _none(), "stop", _text(parsed.get("model")))
+            return Answer(parsed, "", usage, "stop", _text(parsed.get("model")))
         return _completion(parsed, usage)
 
     def request_id(self, headers: Mapping[str, str]) -> str | None:
@@ -117,7 +117,7 @@ def _completion(parsed: Any, usage: Usage | None) -> Answer | Failure:
     content = message.get("content")
     if not isinstance(content, str) and not message.get("tool_calls"):
         return Failure(FailureClass.MALFORMED_ANSWER, usage, response_model=model)
-    return Answer(parsed, content if isinstance(content, str) else "", usage or _none(), finish_reason, model)
+    return Answer(parsed, content if isinstance(content, str) else "", usage, finish_reason, model)
 
 
 def _failure(status: int, headers: Mapping[str, str], parsed: Any) -> Failure:
@@ -154,10 +154,6 @@ def _usage(parsed: Any) -> Usage | None:
         output_tokens=_count(usage.get("completion_tokens")),
         reasoning_tokens=_count(completion.get("reasoning_tokens")) if isinstance(completion, dict) else 0,
     )
-
-
-def _none() -> Usage:
-    return Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0, reasoning_tokens=0)
 
 
 def _count(value: Any) -> int:

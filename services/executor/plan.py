@@ -21,6 +21,8 @@ TRIES_PER_ROUTE: Final = 2
 """Tries in a row on one route before a fallback is taken."""
 BACKOFF_CAP_S: Final = 30.0
 BACKOFF_BASE_S: Final = 0.5
+MAX_RETRY_AFTER_MS: Final = 60_000
+"""A route that asks to wait longer is not waited for: a record in work fills a slot."""
 MAX_DOUBLE_PAYING: Final = 1
 
 _NEVER_ROUTED_AROUND: Final = {
@@ -87,7 +89,7 @@ def next_step(orders: Orders, progress: Progress, circumstances: Circumstances) 
     last = progress.claims[-1] if progress.claims else None
     if last is not None and last.failure_class in _NEVER_ROUTED_AROUND and not progress.in_doubt:
         return End(Status.FAILED, _NEVER_ROUTED_AROUND[last.failure_class])
-    chosen = _route(orders, progress)
+    chosen = _route(orders, progress, circumstances.retry_after_ms or 0)
     if chosen is not None and not circumstances.knows(chosen[0]):
         chosen = None
     worst_case = circumstances.worst_case(chosen[0]) if chosen else Decimal(0)
@@ -104,7 +106,7 @@ def next_step(orders: Orders, progress: Progress, circumstances: Circumstances) 
     return Call(route, fallback, progress.in_doubt, worst_case, _delay(progress, route, circumstances))
 
 
-def _route(orders: Orders, progress: Progress) -> tuple[Route, bool] | None:
+def _route(orders: Orders, progress: Progress, retry_after_ms: int) -> tuple[Route, bool] | None:
     """Return the next route and whether it is a fallback; None where the failure leaves no route."""
     if not progress.claims:
         return orders.route, False
@@ -113,7 +115,7 @@ def _route(orders: Orders, progress: Progress) -> tuple[Route, bool] | None:
     current = _known(orders, last.route)
     if current is None:
         return orders.route, False
-    stays = failure not in _NOT_AGAIN_HERE
+    stays = failure not in _NOT_AGAIN_HERE and retry_after_ms <= MAX_RETRY_AFTER_MS
     tries = _tries_in_a_row(progress)
     if stays and tries < TRIES_PER_ROUTE:
         return current

@@ -16,7 +16,9 @@ def validate(job: Mapping[str, Any], answer: Answer) -> list[Check]:
     """Return the checks that a job asks for: that the answer is whole, is JSON, satisfies its schema."""
     checks = [Check(name="complete", result="fail" if answer.finish_reason == "length" else "pass")]
     wanted = job.get("response_format") or {}
-    if wanted.get("type") in ("json_object", "json_schema"):
+    # A model that calls a tool has not answered yet: the format is for the answer.
+    calls_a_tool = answer.finish_reason == "tool_calls" and not answer.text
+    if wanted.get("type") in ("json_object", "json_schema") and not calls_a_tool:
         checks += _json_checks(wanted, answer.text)
     return checks
 

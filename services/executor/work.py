@@ -45,6 +45,10 @@ CLAIM_GRACE_S: Final = 30.0
 """How long after its call's timeout a claim still belongs to a live worker."""
 
 
+_CHARGED_UNTOLD: Final = frozenset({FailureClass.MALFORMED_ANSWER, FailureClass.REFUSED, FailureClass.CONTENT_FILTERED})
+"""Failures that a model ran for: without usage their cost is not known, and not nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What the work on a record needs; one for all records of a process."""
@@ -261,7 +265,7 @@ class Work:
         if isinstance(outcome, Failure):
             data["failure_class"] = outcome.failure_class
             data["retry_after_ms"] = outcome.retry_after_ms
-            if outcome.usage is None and outcome.failure_class is not FailureClass.MALFORMED_ANSWER:
+            if outcome.usage is None and outcome.failure_class not in _CHARGED_UNTOLD:
                 data["cost_usd"] = "0"
             return Finished(data, None, None)
         checks = validate(job, outcome)

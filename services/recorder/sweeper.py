@@ -43,13 +43,17 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Wake what has been silent, at most :data:`AT_ONCE` records, and return how many were woken."""
+        if not await self._host.pool.fetchval(_SQL["any_silent"]):
+            return 0
+        # Before the rows are locked: nobody waits for Kafka's answer, and what is recorded after it is left alone.
+        passed = await self._passed()
         async with self._host.pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(_SQL["lock_silent"], AT_ONCE)
             if not rows:
                 return 0
             sweeps = {row["record_id"]: row["sweeps"] for row in rows}
             chains = await ledger.read_chains(connection, list(sweeps))
-            messages = await self._messages(chains)
+            messages = await self._messages(chains, passed)
             waits = {
                 record_id: self._after * 2 ** min(sweeps[record_id], MAX_DOUBLINGS)
                 if record_id in messages
@@ -66,12 +70,9 @@ class Sweeper:
         self._host.telemetry.events.labels("swept").inc(len(messages))
         return len(messages)
 
-    async def _messages(self, chains: dict[UUID, list[Entry]]) -> dict[UUID, Outgoing]:
+    async def _messages(self, chains: dict[UUID, list[Entry]], passed: dict[str, datetime]) -> dict[UUID, Outgoing]:
         """Return the message of each chain that nobody is working on."""
         candidates = {r: message for r, chain in chains.items() if (message := self._host.wakeups.for_chain(chain))}
-        if not candidates:
-            return {}
-        passed = await self._passed({self._stage_of[message.topic] for message in candidates.values()} | {"recorder"})
         alive = await self._claimed([chains[record_id] for record_id in candidates])
         return {
             record_id: message
@@ -81,14 +82,14 @@ class Sweeper:
             < min(passed[self._stage_of[message.topic]], passed["recorder"])
         }
 
-    async def _passed(self, stages: set[str]) -> dict[str, datetime]:
+    async def _passed(self) -> dict[str, datetime]:
         settings = self._host.settings
         now = self._clock()
         return {
             stage: await stage_progress(
-                settings, settings.group(stage), [settings.topic(topic.name) for topic in _STAGES[stage]], now
+                settings, settings.group(stage), [settings.topic(topic.name) for topic in topics], now
             )
-            for stage in stages
+            for stage, topics in _STAGES.items()
         }
 
     async def _claimed(self, chains: Sequence[Sequence[Entry]]) -> set[UUID]:

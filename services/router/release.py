@@ -29,7 +29,7 @@ from services.runtime.telemetry import describe
 _SQL = queries.load("router")
 LOOK_EVERY_S: Final = 1.0
 AT_ONCE: Final = 100
-_GOES_ON: Final = frozenset({Verdict.RETRY, Verdict.NOT_CHARGED})
+_GOES_ON: Final = frozenset({Verdict.DUE, Verdict.RETRY, Verdict.NOT_CHARGED})
 
 
 class Releaser:

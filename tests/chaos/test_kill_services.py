@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 
-from services.standalone.plan import SERVICES
 from support.stack_history import flow
 from support.stack_jobs import job_count
 from support.stack_running import RunningStack
+
+from services.standalone.plan import SERVICES
 
 KILLS_EACH = 2
 

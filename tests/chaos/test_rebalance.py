@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,11 +9,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-
-from services.standalone.ports import LOOPBACK, Ports
 from support.stack_history import flow
 from support.stack_jobs import job_count
 from support.stack_running import PATIENCE_S, RunningStack, until
+
+from services.standalone.ports import LOOPBACK, Ports
 
 
 @pytest.mark.parametrize("leaves_by", [signal.SIGTERM, signal.SIGKILL], ids=["graceful", "killed"])
@@ -42,7 +41,7 @@ async def test_the_second_executor_is_killed_and_the_first_takes_over(stack: Run
 
 
 @contextmanager
-def _second_executor(stack: RunningStack) -> Iterator["_Ready"]:
+def _second_executor(stack: RunningStack) -> Iterator[_Ready]:
     """Run an executor beside the stack's own; it is killed when the block ends."""
     address = f"{LOOPBACK}:{Ports({})['executor']}"
     with (stack.folder / "second-executor.log").open("ab") as log:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import signal
 
-from services.standalone.kafka import NAME as KAFKA
-from services.standalone.postgres import NAME as POSTGRES
 from support.stack_history import flow
 from support.stack_jobs import job_count
 from support.stack_running import RunningStack
+
+from services.standalone.kafka import NAME as KAFKA
+from services.standalone.postgres import NAME as POSTGRES
 
 
 async def test_kafka_is_killed(stack: RunningStack, chance: random.Random) -> None:

@@ -7,10 +7,11 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
-from services.standalone.status import ProcessRef
 from support.stack_history import flow
 from support.stack_jobs import job_count
 from support.stack_running import PATIENCE_S, RunningStack, until
+
+from services.standalone.status import ProcessRef
 
 
 async def test_a_killed_supervisor_takes_everything_with_it_and_no_job(stack: RunningStack) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,16 +11,16 @@ import pytest
 import pytest_asyncio
 from aiokafka import ConsumerRecord
 from aiokafka.errors import MessageSizeTooLargeError
+from support import stack_jobs
+from support.oracle import faults, read_history
+from support.stack_running import RunningStack
+from support.stack_topics import by_hand, source_of, tape
 
 from schemas.dead_letter import HEADER_PREFIX
 from schemas.result import Result
 from schemas.topics import MIB, REQUESTS
 from services.cli.publishing.items import Position
 from services.cli.publishing.watch import dead_letter, final_result
-from support import stack_jobs
-from support.oracle import faults, read_history
-from support.stack_running import RunningStack
-from support.stack_topics import by_hand, source_of, tape
 
 _HEADERS: Final = [("trace", b"\x00\xff"), ("waybill-topic", b"an impostor")]
 _TENANT: Final = stack_jobs.new_tenant("bad-input")
@@ -97,7 +97,7 @@ class Answered:
     results: dict[Position, list[bytes]] = field(default_factory=dict)
     letters: dict[Position, ConsumerRecord[bytes, bytes]] = field(default_factory=dict)
 
-    def take(self, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+    def take(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Sort what came on the results and the dead-letter topic by what it answers."""
         self.results.clear()
         for record in records:
@@ -127,9 +127,11 @@ async def answered(started: RunningStack) -> AsyncIterator[Answered]:
             sent = await producer.send_and_wait(topic, value, key, partition, headers=_HEADERS)
             found.positions[name] = Position(sent.topic, sent.partition, sent.offset)
 
-    def all_answered(records: Any) -> bool:
-        found.take(list(records))
-        return set(found.positions.values()) <= found.results.keys() | found.letters.keys()
+    def all_answered(records: Sequence[ConsumerRecord[bytes, bytes]]) -> bool:
+        found.take(records)
+        missing = [name for name, place in found.positions.items() if place not in found.results | found.letters]
+        assert not missing, f"unanswered: {', '.join(missing)}"
+        return True
 
     await came.until(all_answered, "every bad message is answered or kept")
     yield found

@@ -13,12 +13,12 @@ import asyncpg
 import orjson
 import pytest
 import pytest_asyncio
-
-from schemas.result import Result
 from support import sql, stack_jobs
 from support.oracle import faults, read_history
 from support.stack_running import RunningStack, until
 from support.stack_topics import publish, tape
+
+from schemas.result import Result
 
 _SQL: Final = sql.load("stack")
 _FAILS_AND_WAITS: Final = "[[sim: status=503 retry_after={seconds}]]"
@@ -189,5 +189,3 @@ async def test_an_analyst_reads_no_content_no_key_and_no_entry(
     for relation in relations:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await analyst.fetch(_SQL["read_relation"].format(relation=relation))
-
-

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from services.cli.publishing.openai_batch import line_key
-from services.standalone.simulator.ledger import read_ledger
 from support.oracle import faults, read_history
 from support.stack_jobs import job_count, new_tenant, openai_batch, read_lines, write_lines
 from support.stack_running import RunningStack
 from support.stack_topics import tape
+
+from services.cli.publishing.openai_batch import line_key
+from services.standalone.simulator.ledger import read_ledger
 
 _CHAT_FIELDS: Final = {"id", "object", "created", "model", "choices", "usage"}
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from schemas.result import Result
-from services.standalone.simulator.ledger import read_ledger
 from support import stack_jobs
 from support.oracle import faults, read_history
 from support.stack_running import RunningStack
 from support.stack_topics import publish, tape
+
+from schemas.result import Result
+from services.standalone.simulator.ledger import read_ledger
 
 
 async def test_what_an_outage_failed_is_replayed_once(stack: RunningStack, tmp_path: Path) -> None:

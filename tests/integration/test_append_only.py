@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from support import sql
+from support.chains import appended, chain, received
 
 from services.runtime.ids import new_record_id
 from services.runtime.ledger import read_chains
 from services.runtime.postgres import Connection
-from support import sql
-from support.chains import appended, chain, received
 
 _SQL = sql.load("append_only")
 _CATALOGUE = sql.load("catalogue")

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest_asyncio
+from support import sql
+from support.attempts import answered
+from support.flow import Flow, chain_of, content, decide, record_of, results, seal
+from support.jobs import cancel, job, published, replay, take_in
+from support.servers import OpenHost
 
 from schemas.codes import EntryKind
 from services.policy import Policy
@@ -12,11 +17,6 @@ from services.runtime import vault
 from services.runtime.host import Host
 from services.runtime.ids import derive
 from services.runtime.kafka import Outgoing
-from support import sql
-from support.attempts import answered
-from support.flow import Flow, chain_of, content, decide, record_of, results, seal
-from support.jobs import cancel, job, published, replay, take_in
-from support.servers import OpenHost
 
 _SQL = sql.load("intake")
 CANARY: Final = "Zebrafink"
@@ -28,10 +28,10 @@ def secret(place: str) -> str:
 
 
 def full_job(**fields: Any) -> dict[str, Any]:
-    """Return a job with a canary in every field that takes a caller's free text, labels excepted: they are no content."""
+    """Return a job with a canary in every field that takes a caller's free text; labels are no content."""
     parameters = {"type": "object", "properties": {f"{CANARY}Property": {"description": secret("property")}}}
-    everything: dict[str, Any] = dict(
-        messages=[
+    everything: dict[str, Any] = {
+        "messages": [
             {"role": "system", "content": secret("system")},
             {"role": "user", "content": [{"type": "text", "text": secret("part")}], "name": f"{CANARY}Name"},
             {
@@ -42,7 +42,7 @@ def full_job(**fields: Any) -> dict[str, Any]:
             },
             {"role": "tool", "tool_call_id": f"{CANARY}Call", "content": secret("tool")},
         ],
-        documents=[
+        "documents": [
             {
                 "id": f"{CANARY}Document",
                 "text": secret("document"),
@@ -51,19 +51,19 @@ def full_job(**fields: Any) -> dict[str, Any]:
                 "trust": "web",
             }
         ],
-        tools=[
+        "tools": [
             {"function": {"name": "kb_search", "description": secret("tool description"), "parameters": parameters}}
         ],
-        response_format={
+        "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": parameters, "description": secret("format")},
         },
-        params={"stop": [f"{CANARY} stop"]},
-        idempotency_key=f"{CANARY}-key-{fields.get('subject', '')}",
-        metadata={f"{CANARY}Field": secret("metadata")},
-        labels={"team": "search"},
-        subject=secret("subject"),
-    )
+        "params": {"stop": [f"{CANARY} stop"]},
+        "idempotency_key": f"{CANARY}-key-{fields.get('subject', '')}",
+        "metadata": {f"{CANARY}Field": secret("metadata")},
+        "labels": {"team": "search"},
+        "subject": secret("subject"),
+    }
     return job(**{**everything, **fields})
 
 

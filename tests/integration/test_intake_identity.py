@@ -8,6 +8,10 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest_asyncio
+from support import sql
+from support.flow import Flow, content, decide, going_to, kinds_of, record_of, results, seal
+from support.jobs import PUBLISHED, TENANT, cancel, job, published, take_in
+from support.servers import OpenHost
 
 from schemas.topics import CLASSIFIED, OUTCOMES
 from services.classifier import arrival
@@ -17,10 +21,6 @@ from services.recorder.upkeep import Upkeep
 from services.runtime.host import Host
 from services.runtime.ids import new_record_id, now
 from services.runtime.slices import MAX_RECORDS
-from support import sql
-from support.flow import Flow, content, decide, going_to, kinds_of, record_of, results, seal
-from support.jobs import PUBLISHED, TENANT, cancel, job, published, take_in
-from support.servers import OpenHost
 
 _SQL = sql.load("intake")
 
@@ -67,7 +67,7 @@ async def test_a_new_job_becomes_a_record_and_wakes_the_router(flow: Flow) -> No
 
 async def test_the_same_job_again_wakes_the_router_again_with_the_same_bytes(flow: Flow) -> None:
     first = await take_in(flow.classifier, job(idempotency_key="k1"))
-    spaced = b"  " + published(job(idempotency_key="k1")).value.replace(b":", b" : ", 3) + b"\n"  # type: ignore[union-attr]
+    spaced = b"  " + published(job(idempotency_key="k1")).value.replace(b":", b" : ", 3) + b"\n"
     assert await take_in(flow.classifier, job(idempotency_key="k1")) == first
     assert await take_in(flow.classifier, spaced) == first, "white space is no other payload"
     assert await counts(flow.host) == one_record(1)

@@ -7,16 +7,16 @@ from uuid import UUID
 import orjson
 import pytest
 import pytest_asyncio
+from support import sql
+from support.flow import Flow, chain_of, content, decide, going_to, record_of, results, seal
+from support.jobs import TENANT, cancel, job, replay, take_in
+from support.servers import OpenHost
 
 from schemas.topics import CLASSIFIED, OUTCOMES
 from services.classifier import arrival
 from services.policy import Policy
 from services.runtime import vault
 from services.runtime.ids import new_record_id
-from support import sql
-from support.flow import Flow, chain_of, content, decide, going_to, record_of, results, seal
-from support.jobs import TENANT, cancel, job, replay, take_in
-from support.servers import OpenHost
 
 _SQL = sql.load("intake")
 

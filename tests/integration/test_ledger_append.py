@@ -14,6 +14,9 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import sql
+from support.chains import AT, appended, chain, received
+from support.fence_model import Fence, NoChainError, equal
 
 from schemas.codes import EntryKind
 from schemas.messages import Head
@@ -21,9 +24,6 @@ from services.runtime import ledger, queries
 from services.runtime.ids import new_claim_id, new_record_id
 from services.runtime.ledger import ChainWriter, Entry, read_chains, verify_chain, writes
 from services.runtime.postgres import Connection
-from support import sql
-from support.chains import AT, appended, chain, received
-from support.fence_model import Fence, NoChainError, equal
 
 _SQL = sql.load("ledger")
 _APPEND = queries.load("ledger")["append"]
@@ -36,7 +36,7 @@ BOUND_S = 60
 async def writers(database: str) -> AsyncIterator[list[Connection]]:
     """Eight connections of their own."""
     async with AsyncExitStack() as stack:
-        connections = [await asyncpg.connect(database) for _ in range(8)]
+        connections: list[Connection] = [await asyncpg.connect(database) for _ in range(8)]
         for connection in connections:
             stack.push_async_callback(connection.close)
         yield connections
@@ -176,7 +176,7 @@ async def test_a_broken_chain_refuses_the_whole_call(
 ) -> None:
     """Given as the database gets it: our own writer links entries by itself."""
     good, broken = new_record_id(), new_record_id()
-    rows = [(good, 0, "received", b"0" * 32, None)]
+    rows: list[tuple[UUID, int, str, bytes, bytes | None]] = [(good, 0, "received", b"0" * 32, None)]
     rows += [
         (broken, s, k, str(n + 1).encode() * 32, p) for n, (s, k, p) in enumerate(zip(seqs, kinds, prevs, strict=True))
     ]
@@ -226,7 +226,7 @@ async def test_a_loser_waits_for_the_winners_commit_and_sees_its_rows(writers: l
 
 async def until_blocked(watcher: Connection, pid: int) -> None:
     async with asyncio.timeout(BOUND_S):
-        while not await watcher.fetchval(_SQL["waiting_for_others"], [pid]):
+        while not await watcher.fetchval(_SQL["waiting_for_others"], [pid]):  # noqa: ASYNC110 (the server tells nobody)
             await asyncio.sleep(0.01)
 
 

@@ -10,15 +10,15 @@ from importlib import resources
 
 import asyncpg
 import pytest
+from support import sql
+from support.chains import appended, received
+from support.servers import OpenHost
 
 from services.recorder.upkeep import Upkeep
 from services.runtime import queries
 from services.runtime.ids import new_record_id
 from services.runtime.migrate import PARTITION_MONTHS, MigrationError, migrate, migrations, require_current
 from services.runtime.postgres import Connection, NotMigratedError
-from support import sql
-from support.chains import appended, received
-from support.servers import OpenHost
 
 _SQL = sql.load("catalogue")
 _MIGRATE = queries.load("migrate")
@@ -29,7 +29,7 @@ PARTITIONED = ("record.entry", "facts.request", "facts.attempt")
 @asynccontextmanager
 async def connected(url: str, count: int) -> AsyncIterator[list[Connection]]:
     async with AsyncExitStack() as stack:
-        connections = [await asyncpg.connect(url) for _ in range(count)]
+        connections: list[Connection] = [await asyncpg.connect(url) for _ in range(count)]
         for connection in connections:
             stack.push_async_callback(connection.close)
         yield connections

@@ -7,17 +7,17 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest_asyncio
+from support import sql
+from support.attempts import COST, LATENCY_MS, USAGE, claimed, ended, put_aside
+from support.flow import Flow, chain_of, kinds_of, results, seal
+from support.jobs import TENANT, job, take_in
+from support.servers import OpenHost
 
 from schemas.codes import EntryKind, ErrorCode, Status
 from services.policy import Policy
 from services.recorder.late import LateEntries
 from services.runtime.ids import now
 from services.runtime.ledger import verify_chain
-from support import sql
-from support.attempts import COST, LATENCY_MS, USAGE, claimed, ended, put_aside
-from support.flow import Flow, chain_of, kinds_of, results, seal
-from support.jobs import TENANT, job, take_in
-from support.servers import OpenHost
 
 _SQL = sql.load("recorder")
 

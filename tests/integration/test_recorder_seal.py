@@ -11,6 +11,11 @@ from uuid import UUID
 import orjson
 import pytest_asyncio
 from asyncpg import Record
+from support import sql
+from support.attempts import COST, LATENCY_MS, USAGE, answered, claimed, ended, finished, held
+from support.flow import Flow, at, chain_of, kinds_of, record_of, results, seal
+from support.jobs import TENANT, job, replay, take_in
+from support.servers import OpenHost
 
 from schemas.codes import EntryKind, ErrorCode, Status
 from schemas.result import Result
@@ -21,11 +26,6 @@ from services.runtime import vault
 from services.runtime.ids import now
 from services.runtime.ledger import verify_chain
 from services.runtime.wakeup import REPUBLISH
-from support import sql
-from support.attempts import COST, LATENCY_MS, USAGE, answered, claimed, ended, finished, held
-from support.flow import Flow, at, chain_of, kinds_of, record_of, results, seal
-from support.jobs import TENANT, job, replay, take_in
-from support.servers import OpenHost
 
 _SQL = sql.load("recorder")
 _INTAKE = sql.load("intake")
@@ -166,7 +166,7 @@ async def test_facts_say_what_the_entries_say_in_every_column(flow: Flow, policy
         "schema_valid": True,
         "replay_of": None,
     }
-    nothing = {name: 0 for name in USAGE} | {"cost_usd": Decimal(0)}
+    nothing = dict.fromkeys(USAGE, 0) | {"cost_usd": Decimal(0)}
     common = {
         "record_id": record_id,
         "received_at": at(chain[0]),

@@ -11,6 +11,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
+from support.attempts import claimed, held
+from support.flow import Flow, chain_of, kinds_of, messages_in
+from support.jobs import cancel, job, published, take_in
+from support.servers import OpenHost
 
 from schemas.codes import EntryKind
 from schemas.topics import OUTCOMES, ROUTED_BACKGROUND
@@ -18,10 +22,6 @@ from services.policy import Policy
 from services.router.release import AT_ONCE, Releaser
 from services.runtime import queries
 from services.runtime.ids import now
-from support.attempts import claimed, held
-from support.flow import Flow, chain_of, kinds_of, messages_in
-from support.jobs import cancel, job, published, take_in
-from support.servers import OpenHost
 
 _CLI = queries.load("cli_records")
 
@@ -71,7 +71,10 @@ async def test_a_verdict_to_go_on_brings_a_new_decision(flow: Flow, releaser: Re
     assert await verdict(flow, record_id, seq, word)
     assert await releaser.release_due() == 1
     assert (await kinds_of(flow.host, record_id))[seq:] == ["held", "released", "decided"]
-    assert await released(flow, record_id) == {"verdict": word, "actor": urlsplit(flow.host.settings.database_url).username}
+    assert await released(flow, record_id) == {
+        "verdict": word,
+        "actor": urlsplit(flow.host.settings.database_url).username,
+    }
     assert await sent(flow, ROUTED_BACKGROUND, 1) == Counter([str(record_id)])
     assert await releaser.release_due() == 0
 
@@ -126,9 +129,7 @@ async def test_due_time_deadline_and_cancel_release_by_themselves(flow: Flow, re
 
 async def test_routers_at_the_same_time_release_each_record_once(flow: Flow, host: OpenHost, policy: Policy) -> None:
     count = AT_ONCE + 40
-    records = [
-        (await in_doubt(flow, f"k{n}", due=timedelta(seconds=-5)))[0] for n in range(count)
-    ]
+    records = [(await in_doubt(flow, f"k{n}", due=timedelta(seconds=-5)))[0] for n in range(count)]
     others = [Releaser(await host("router"), policy, now) for _ in range(4)]
 
     async def until_nothing_is_due(releaser: Releaser) -> int:

@@ -7,6 +7,10 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
+from support.attempts import answered, claimed
+from support.flow import Flow, chain_of, content, decide, going_to, kinds_of, record_of, seal
+from support.jobs import cancel, job, published, take_in
+from support.servers import OpenHost
 
 from schemas.codes import EntryKind
 from schemas.topics import OUTCOMES, ROUTED_BACKGROUND, ROUTED_BATCH
@@ -14,10 +18,6 @@ from services.policy import Policy
 from services.router.stage import RouterStage
 from services.runtime.ids import now
 from services.runtime.microbatch import UnreadableError
-from support.attempts import answered, claimed
-from support.flow import Flow, chain_of, content, decide, going_to, kinds_of, record_of, seal
-from support.jobs import cancel, job, published, take_in
-from support.servers import OpenHost
 
 
 @pytest_asyncio.fixture

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-import asyncpg
-
 from schemas.codes import EntryKind
 from schemas.messages import Head
 from services.runtime import ledger
 from services.runtime.ledger import ChainWriter, Entry
+from services.runtime.postgres import Connection
 
 AT: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -30,7 +29,7 @@ def chain(record_id: UUID, kinds: Sequence[str], head: Head | None = None, cause
     return ledger.writes(writer, head, AT)
 
 
-async def appended(connection: asyncpg.Connection[asyncpg.Record], *chains: ledger.Writes) -> list[Entry]:
+async def appended(connection: Connection, *chains: ledger.Writes) -> list[Entry]:
     """Append chains that must go in, and return their last entries."""
     refused = await ledger.append(connection, chains)
     assert not refused, "a chain that the test needs was refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -48,7 +49,7 @@ class Fence:
         return (after, kind) in self._transitions
 
     def _require_chain(self, entries: Sequence[Entry]) -> None:
-        for before, entry in zip(entries, entries[1:], strict=False):
+        for before, entry in itertools.pairwise(entries):
             body = entry.content()
             follows = entry.seq == before.seq + 1 and body["prev_hash"] == before.hash.hex()
             if not follows or not self._may_follow(before.kind, entry.kind):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
-from schemas.topics import CLASSIFIED, OUTCOMES, RESULTS, Topic
+from schemas.topics import CLASSIFIED, MIB, OUTCOMES, RESULTS, Topic
 from services.classifier.stage import ClassifierStage
 from services.policy import Policy
 from services.recorder.stage import RecorderStage
@@ -19,8 +20,9 @@ from services.runtime.host import Host
 from services.runtime.ids import now
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import Entry, read_chains
-from services.runtime.topics import open_admin
+from services.runtime.settings import Settings
 from support.jobs import published, take_in
+from support.offsets import partitions_of
 
 BOUND_S = 60
 
@@ -92,27 +94,27 @@ async def results(host: Host, count: int) -> list[tuple[UUID, bytes]]:
     return [(UUID(key.decode()), value) for key, value in await messages_in(host, RESULTS, count)]
 
 
-async def partitions_of(host: Host, topic: Topic) -> list[TopicPartition]:
-    """Return the partitions of a topic."""
-    admin = await open_admin(host.settings)
-    try:
-        [found] = await admin.describe_topics([host.settings.topic(topic.name)])
-        return [TopicPartition(found["topic"], partition["partition"]) for partition in found["partitions"]]
-    finally:
-        await admin.close()
-
-
 async def messages_in(host: Host, topic: Topic, count: int) -> list[tuple[bytes, bytes]]:
     """Return keys and values of everything in a topic; there have to be at least ``count`` messages."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=host.settings.kafka_bootstrap_servers, auto_offset_reset="earliest")
+    return await messages_of(host.settings, topic, count)
+
+
+async def messages_of(settings: Settings, topic: Topic, count: int) -> list[tuple[bytes, bytes]]:
+    """Return what :func:`messages_in` does, by the settings of a deployment."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=25 * MIB,
+    )
     async with consumer:
-        partitions = await partitions_of(host, topic)
+        partitions = await partitions_of(settings, topic)
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         found: list[tuple[bytes, bytes]] = []
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-            for records in (await consumer.getmany(*partitions, timeout_ms=1000)).values():
-                found += [(record.key, record.value) for record in records]
+        async with asyncio.timeout(BOUND_S):
+            while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+                for records in (await consumer.getmany(*partitions, timeout_ms=1000)).values():
+                    found += [(record.key, record.value) for record in records]
     assert len(found) >= count
     return found
 

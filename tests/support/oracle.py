@@ -1,8 +1,8 @@
 """The oracle: whether a finished history kept every promise, whatever was killed while it was made.
 
 Three witnesses that know nothing of each other are laid side by side: the record in Postgres, the results topic, and
-the simulated provider's own ledger of what it charged. :func:`read_history` reads the first and the last; :func:`faults`
-is pure and returns what does not fit, in words.
+the simulated provider's own ledger of what it charged. :func:`read_history` reads the first and the last, and
+:func:`faults` is pure and returns what does not fit, in words.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _of_chain(chain: Sequence[Entry]) -> Iterator[str]:
         yield "has an entry twice"
 
 
-# -- results ------------------------------------------------------------------------------------------------------------
+# -- results ----------------------------------------------------------------------------------------------------------
 
 
 def _of_results(history: History) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _disagreements(result: Result, sealed: Entry) -> Iterator[str]:
         yield "has a result whose output is missing, or made up"
 
 
-# -- money --------------------------------------------------------------------------------------------------------------
+# -- money ------------------------------------------------------------------------------------------------------------
 
 
 def _of_charges(history: History) -> Iterator[str]:
@@ -243,7 +243,7 @@ def _charged_tokens(charge: Charge) -> tuple[int, int]:
     return charge.prompt_tokens, charge.completion_tokens
 
 
-# -- facts --------------------------------------------------------------------------------------------------------------
+# -- facts ------------------------------------------------------------------------------------------------------------
 
 
 def _of_facts(history: History) -> Iterator[str]:

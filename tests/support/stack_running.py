@@ -30,7 +30,7 @@ from services.standalone.status import ProcessRef, ProcessState
 from support import sql
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE_S: Final = 300.0
+PATIENCE_S: Final = 150.0
 """The bound of every wait: a wait that reaches it has failed, however busy the machine."""
 LOOK_EVERY_S: Final = 0.1
 _SQL: Final = sql.load("stack")

@@ -19,7 +19,6 @@ from services.runtime.settings import Settings
 from services.runtime.topics import open_admin
 from support.stack_running import PATIENCE_S, until
 
-Message = ConsumerRecord  # of bytes; the class is generic for the type checker only
 _READ_MS: Final = 500
 
 
@@ -53,16 +52,13 @@ class Tape:
         values = [record.value or b"" for record in await self.read()]
         return [value for value in values if orjson.loads(value).get("tenant") == tenant]
 
-    async def until(self, enough: Callable[[Sequence[ConsumerRecord[bytes, bytes]]], bool], what: str) -> list[Message]:
-        """Read again and again until it is enough, and return what there is."""
-        seen: list[ConsumerRecord[bytes, bytes]] = []
+    async def until(self, enough: Callable[[Sequence[ConsumerRecord[bytes, bytes]]], bool], what: str) -> None:
+        """Read again and again until it is enough."""
 
         async def looks_enough() -> bool:
-            seen[:] = await self.read()
-            return enough(seen)
+            return enough(await self.read())
 
         await until(looks_enough, what)
-        return seen
 
 
 async def tape(settings: Settings, *topics: str) -> Tape:

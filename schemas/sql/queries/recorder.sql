@@ -16,6 +16,10 @@ FOR UPDATE SKIP LOCKED;
 -- In the transaction that appended it.
 DELETE FROM record.aside WHERE record_id = $1 AND entry_id = $2;
 
+-- name: any_silent
+-- Whether it is worth asking Kafka how far the stages have come.
+SELECT EXISTS (SELECT FROM record.open_record WHERE next_sweep_at <= now());
+
 -- name: lock_silent
 -- Open records that nobody has closed for too long.
 SELECT record_id, sweeps FROM record.open_record

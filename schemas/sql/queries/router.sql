@@ -8,7 +8,7 @@ SELECT h.record_id, h.seq, h.actor,
        CASE WHEN h.verdict IS NOT NULL THEN h.verdict
             WHEN c.record_id IS NOT NULL THEN 'cancelled'
             WHEN h.deadline <= now() THEN 'expired'
-            ELSE 'retry'
+            ELSE 'due'
        END AS cause
 FROM record.held h
 LEFT JOIN record.idempotency c ON c.record_id = h.record_id AND c.cancelled_at IS NOT NULL

@@ -2,7 +2,7 @@
 CREATE DATABASE "{name}";
 
 -- name: copy
-CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy;
+CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log;
 
 -- name: drop
 DROP DATABASE "{name}" WITH (FORCE);

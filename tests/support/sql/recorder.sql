@@ -12,7 +12,10 @@ SELECT * FROM facts.in_flight WHERE record_id = $1;
 SELECT sum(calls)::int AS calls, sum(cost_usd) AS cost_usd FROM facts.cost_by_model_daily WHERE tenant = $1;
 
 -- name: open_record
-SELECT sweeps, next_sweep_at, next_sweep_at - now() AS wait FROM record.open_record WHERE record_id = $1;
+SELECT sweeps, next_sweep_at FROM record.open_record WHERE record_id = $1;
+
+-- name: clock
+SELECT clock_timestamp();
 
 -- name: silent_for
 -- As if nobody had looked after a record for its whole interval.

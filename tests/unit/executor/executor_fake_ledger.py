@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 
 from executor_builders import NOW, a_job, a_route
 from pydantic import TypeAdapter
+from support.usage import NO_USAGE
 
 from schemas.codes import EntryKind
 from schemas.decision import Orders, Route
 from schemas.entries import DATA, Usage
-from services.executor.adapter import NO_USAGE, Answer, Failure, WireRequest
+from services.executor.adapter import Answer, Failure, WireRequest
 from services.executor.routes import CallResult
 from services.executor.store import AppendRequest, Aside, HeldRow, StoredJob
 from services.executor.transport import Broken

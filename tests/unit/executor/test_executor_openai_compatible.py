@@ -8,9 +8,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.usage import NO_USAGE
 
 from schemas.codes import FailureClass
-from services.executor.adapter import NO_USAGE, Answer, Failure
+from services.executor.adapter import Answer, Failure
 from services.executor.openai_compatible import MAX_RETRY_AFTER_MS, OpenAICompatible
 
 ADAPTER = OpenAICompatible()
@@ -68,12 +69,17 @@ def test_an_answer_is_read() -> None:
     assert answer.output == body
 
 
-@pytest.mark.parametrize("usage", [None, [], "many", {}, {"prompt_tokens": None}, {"prompt_tokens": -1}])
-def test_usage_may_be_missing_or_nonsense(usage: Any) -> None:
+@pytest.mark.parametrize("usage", [{}, {"prompt_tokens": None}, {"prompt_tokens": -1}])
+def test_usage_may_be_nonsense(usage: Any) -> None:
     assert answered(completion(usage=usage)).usage == NO_USAGE
+
+
+@pytest.mark.parametrize("usage", [None, [], "many"])
+def test_missing_usage_is_not_known_rather_than_nothing(usage: Any) -> None:
+    assert answered(completion(usage=usage)).usage is None
     body = completion()
     del body["usage"]
-    assert answered(body).usage == NO_USAGE
+    assert answered(body).usage is None
 
 
 @pytest.mark.parametrize("tokens", [True, 1.5, "12", 2**31, 2**63, None, [1]])

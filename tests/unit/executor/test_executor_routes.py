@@ -13,9 +13,10 @@ from uuid import UUID
 import pytest
 from executor_builders import a_job, a_route, some_orders
 from executor_raw_server import Exchange, RawServer, response
+from support.usage import NO_USAGE
 
 from schemas.codes import FailureClass
-from services.executor.adapter import NO_USAGE, Answer, Failure, WireRequest
+from services.executor.adapter import Answer, Failure, WireRequest
 from services.executor.routes import Routes, Secrets
 from services.executor.transport import Broken, Transport
 from services.policy import Catalog, Model, Provider

@@ -9,8 +9,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.usage import NO_USAGE
 
-from services.executor.adapter import NO_USAGE, Answer
+from services.executor.adapter import Answer
 from services.executor.validate import passed, validate
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}

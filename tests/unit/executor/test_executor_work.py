@@ -222,13 +222,20 @@ async def test_past_its_deadline_nothing_is_tried(bench: Bench) -> None:
 
 
 async def test_nobody_waits_beyond_the_deadline_nor_calls_after_it(bench: Bench) -> None:
-    bench.deadline = NOW + timedelta(seconds=60)
+    bench.deadline = NOW + timedelta(seconds=40)
 
-    outcome = await bench.run(Failure(FailureClass.RATE_LIMITED, retry_after_ms=3_600_000))
+    outcome = await bench.run(Failure(FailureClass.RATE_LIMITED, retry_after_ms=60_000))
 
     bench.ends(outcome, Status.EXPIRED, ErrorCode.DEADLINE_PASSED)
-    assert bench.clock.waits == [60.0]
+    assert bench.clock.waits == [40.0]
     assert len(bench.routes.calls) == 1
+
+
+async def test_a_route_that_asks_to_wait_for_long_is_not_waited_for(bench: Bench) -> None:
+    outcome = await bench.run(Failure(FailureClass.RATE_LIMITED, retry_after_ms=60_001))
+
+    assert all(wait <= 60.0 for wait in bench.clock.waits)
+    assert outcome is not None
 
 
 async def test_erased_content_ends_the_record(bench: Bench) -> None:
