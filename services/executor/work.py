@@ -38,7 +38,7 @@ from services.runtime.ids import derive, new_claim_id
 from services.runtime.kafka import Outgoing
 from services.runtime.keyring import RecordKey
 from services.runtime.lease import Lease
-from services.runtime.ledger import ChainWriter, Entry
+from services.runtime.ledger import ChainHead, ChainWriter, Entry
 from services.runtime.wakeup import Wakeups
 
 CLAIM_GRACE_S: Final = 30.0
@@ -88,7 +88,7 @@ class Work:
 
     tools: Tools
     message: Routed
-    head: Head = field(init=False)
+    head: Head | ChainHead = field(init=False)
     progress: Progress = field(init=False, default_factory=Progress)
     retry_after_ms: int | None = field(init=False, default=None)
 

@@ -28,6 +28,13 @@ _SQL = queries.load("ledger")
 _OPTIONS = orjson.OPT_UTC_Z
 
 
+class ChainHead(NamedTuple):
+    """The last entry of a chain: what a message's ``Head`` says, without being a model; the hash is in hex."""
+
+    seq: int
+    hash: str
+
+
 class Entry(NamedTuple):
     """One entry, ready to be stored or read back. ``body`` is the exact text that is hashed."""
 
@@ -44,9 +51,9 @@ class Entry(NamedTuple):
         return parsed
 
     @property
-    def head(self) -> Head:
+    def head(self) -> ChainHead:
         """This entry as the head of its chain."""
-        return Head.model_construct(seq=self.seq, hash=self.hash.hex())
+        return ChainHead(self.seq, self.hash.hex())
 
 
 def hash_body(body: bytes) -> bytes:
@@ -59,7 +66,7 @@ class ChainWriter:
 
     __slots__ = ("_prev", "_seq", "entries", "record_id")
 
-    def __init__(self, record_id: UUID, head: Head | None = None) -> None:
+    def __init__(self, record_id: UUID, head: Head | ChainHead | None = None) -> None:
         """Start after ``head``, or at the beginning of a new record."""
         self.record_id = record_id
         self._seq = -1 if head is None else head.seq
@@ -107,7 +114,7 @@ class Writes(NamedTuple):
     at: datetime
 
 
-def writes(writer: ChainWriter, head: Head | None, at: datetime) -> Writes:
+def writes(writer: ChainWriter, head: Head | ChainHead | None, at: datetime) -> Writes:
     """Return what ``writer`` made as one append: its entries were all recorded at ``at``."""
     return Writes(writer.entries, None if head is None else bytes.fromhex(head.hash), at)
 

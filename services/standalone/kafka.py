@@ -27,7 +27,7 @@ from services.standalone.state import StateFolder
 NAME = "kafka"
 CONTROLLER = "kafka-controller"
 JVM_OPTIONS = (
-    *("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+    *("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
     # Kafka's libraries use what Java 24 and later warn about.
     *("--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"),
 )

@@ -61,7 +61,7 @@ async def ended(started: RunningStack) -> AsyncIterator[Ended]:
     jobs = [stack_jobs.job(tenant, name, alias=name) for name in ENDINGS if name.startswith(("sim-", "no-such"))]
     jobs += [
         stack_jobs.job(tenant, "schema", latency_class="soon"),
-        stack_jobs.job(tenant, "expires", _FAILS_AND_WAITS.format(seconds=3600), deadline=soon),
+        stack_jobs.job(tenant, "expires", _FAILS_AND_WAITS.format(seconds=60), deadline=soon),
         stack_jobs.job(tenant, "cancelled-before"),
         stack_jobs.job(tenant, "cancelled-after", _FAILS_AND_WAITS.format(seconds=10)),
     ]

@@ -146,7 +146,7 @@ def _of_results(history: History) -> Iterator[str]:
     for record_id in by_record.keys() - history.chains.keys():
         yield f"there is a result of {record_id}, which is no record"
     for record_id, chain in history.chains.items():
-        values = by_record[record_id]
+        values = by_record.get(record_id)
         if not values:
             yield f"{record_id} has no result"
             continue

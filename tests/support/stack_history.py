@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.codes import EntryKind
 from support import stack_jobs
 from support.oracle import History, faults, read_history
 from support.stack_running import RunningStack
@@ -56,4 +58,19 @@ async def flow(stack: RunningStack, name: str, count: int, *, script: str = "") 
         await tape(stack.settings(), stack.results_topic),
     )
     yield flowing
-    assert faults(await flowing.history()) == []
+    history = await flowing.history()
+    print(_told(history))
+    assert faults(history) == []
+
+
+def _told(history: History) -> str:
+    """Say what a history went through; a fault test that met no trouble has shown nothing."""
+    entries = [entry for chain in history.chains.values() for entry in chain]
+    kinds = Counter(entry.kind for entry in entries)
+    claims = [entry.content()["data"] for entry in entries if entry.kind == EntryKind.ATTEMPT_STARTED]
+    return (
+        f"{history.tenant}: {len(history.chains)} records, {len(claims)} calls by {len({c['worker'] for c in claims})} "
+        f"workers, {sum(claim['may_double_pay'] for claim in claims)} of them disclosed as perhaps paid twice, "
+        f"{kinds[EntryKind.HELD]} holds, {kinds[EntryKind.LATE_RESULT]} late answers, "
+        f"{len(history.results) - len(history.chains)} results more than once"
+    )

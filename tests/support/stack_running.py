@@ -30,7 +30,7 @@ from services.standalone.status import ProcessRef, ProcessState
 from support import sql
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE_S: Final = 150.0
+PATIENCE_S: Final = 300.0
 """The bound of every wait: a wait that reaches it has failed, however busy the machine."""
 LOOK_EVERY_S: Final = 0.1
 _SQL: Final = sql.load("stack")
@@ -82,11 +82,11 @@ class RunningStack:
         """Start a command in a session of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "services.cli.main", *arguments],
-            env=self.environment,
             cwd=ROOT,
             text=True,
             start_new_session=True,
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+            stdin=subprocess.DEVNULL,
+            **{"env": self.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 
     def run_command(self, *arguments: str, status: int = 0) -> Printed:
@@ -120,9 +120,7 @@ class RunningStack:
 
         async def ready() -> bool:
             processes = self.status().processes
-            return bool(processes) and all(
-                process.state is ProcessState.READY for process in processes if not names or process.name in names
-            )
+            return bool(processes) and all(_is_ready(one) for one in processes if not names or one.name in names)
 
         await until(ready, f"{', '.join(names) or 'everything'} is ready")
 
@@ -269,7 +267,12 @@ def running_stack(environment: Mapping[str, str]) -> Iterator[RunningStack]:
         yield running
     finally:
         running.stack.stop()
-        shutil.rmtree(root)
+        shutil.copytree(root / "state" / "log", "/tmp/e2e-log", dirs_exist_ok=True); shutil.copy(root/"second-executor.log","/tmp/e2e-log") if (root/"second-executor.log").exists() else None; shutil.rmtree(root)
+
+
+def _is_ready(process: ProcessStatus) -> bool:
+    # The supervisor says so a moment longer of one that was just killed.
+    return process.state is ProcessState.READY and process.ref is not None and process.ref.find() is not None
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE_S) -> None:
