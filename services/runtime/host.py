@@ -234,6 +234,7 @@ def _guarded_stop(host: Host, service: Service) -> Callable[[], Any]:
 
 
 async def _stop_on_failure(host: Host, server: uvicorn.Server) -> None:
-    error = await host.failure
+    # Shielded: who cancels this task at a clean stop must not cancel the future with it, for that looks like a failure.
+    error = await asyncio.shield(host.failure)
     host.telemetry.log.error("stopping", error=describe(error))
     server.should_exit = True

@@ -12,8 +12,8 @@ from executor_fake_ledger import RECORD, FakeLease, FakeLedger, FakeRoutes, Outc
 
 from schemas.codes import EntryKind, ErrorCode, FailureClass, Status
 from schemas.decision import Orders
+from schemas.messages import Head, Routed
 from schemas.messages import Outcome as OutcomeMessage
-from schemas.messages import Routed
 from services.executor.adapter import Failure
 from services.executor.transport import Broken
 from services.executor.work import Tools, Work
@@ -94,7 +94,7 @@ class Bench:
         message = Routed(
             record_id=RECORD,
             tenant="acme",
-            head=(head or self.ledger.chain[-1]).head,
+            head=Head(**(head or self.ledger.chain[-1]).head._asdict()),
             latency_class="background",
             received_at=NOW,
             deadline=self.deadline,
@@ -108,7 +108,7 @@ class Bench:
         assert outcome is not None
         assert outcome.status is status
         assert (outcome.error.code if outcome.error else None) == code
-        assert outcome.head == self.ledger.chain[-1].head
+        assert (outcome.head.seq, outcome.head.hash) == self.ledger.chain[-1].head
         assert outcome.tenant == "acme"
 
 

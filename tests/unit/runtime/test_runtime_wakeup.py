@@ -41,7 +41,7 @@ def outcome_of(builder: ChainBuilder, head: Entry) -> Outcome:
     outgoing = called_for(builder)
     assert outgoing.topic == "prod.outcomes"
     outcome = Outcome.model_validate_json(outgoing.value or b"")
-    assert outcome.head == head.head
+    assert (outcome.head.seq, outcome.head.hash) == head.head
     return outcome
 
 
@@ -50,7 +50,7 @@ def routed_of(builder: ChainBuilder, head: Entry) -> Routed:
     outgoing = called_for(builder)
     assert outgoing.topic == "prod.routed.background"
     routed = Routed.model_validate_json(outgoing.value or b"")
-    assert routed.head == head.head
+    assert (routed.head.seq, routed.head.hash) == head.head
     assert routed.orders == Orders.model_validate(DECISION.model_dump())
     assert routed.received_at.isoformat() == "2026-11-24T12:00:00+00:00"
     assert routed.deadline.isoformat() == "2026-11-26T12:00:00+00:00"
@@ -85,7 +85,7 @@ def test_a_classified_job_goes_to_the_router() -> None:
 
     classified = Classified.model_validate_json(outgoing.value or b"")
     assert outgoing.topic == "prod.classified"
-    assert classified.head == head.head
+    assert (classified.head.seq, classified.head.hash) == head.head
     assert classified.features == FEATURES
     assert classified.latency_class == "background"
     assert classified.deadline.isoformat() == "2026-11-26T12:00:00+00:00"
@@ -207,6 +207,6 @@ def test_an_ending_may_name_a_field() -> None:
         WAKEUPS.end("acme", head, Status.FAILED, ErrorCode.VALIDATION_FAILED, "response_format").value or b""
     )
 
-    assert outcome.head == head.head
+    assert (outcome.head.seq, outcome.head.hash) == head.head
     assert outcome.error is not None
     assert (outcome.error.code, outcome.error.field) == (ErrorCode.VALIDATION_FAILED, "response_format")
