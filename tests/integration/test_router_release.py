@@ -119,7 +119,7 @@ async def test_due_time_deadline_and_cancel_release_by_themselves(flow: Flow, re
     assert await verdict(flow, judged, seq, "retry")
     assert await releaser.release_due() == 4
     found = {r: (await released(flow, r))["verdict"] for r in (due, late, cancelled, judged)}
-    assert found == {due: "retry", late: "expired", cancelled: "cancelled", judged: "retry"}
+    assert found == {due: "due", late: "expired", cancelled: "cancelled", judged: "retry"}
     assert await sent(flow, ROUTED_BACKGROUND, 2) == Counter([str(due), str(judged)])
     outcomes = await messages_in(flow.host, OUTCOMES, 2)
     assert {key.decode() for key, _ in outcomes} == {str(late), str(cancelled)}

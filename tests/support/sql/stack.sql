@@ -9,14 +9,6 @@ SELECT (SELECT count(*) FROM facts.request r WHERE r.tenant = $1) AS sealed,
 -- What waits for somebody's verdict.
 SELECT h.record_id, h.seq FROM record.held h WHERE h.tenant = $1 AND h.verdict IS NULL;
 
--- name: entries_of_kind
--- How many entries of a kind a tenant's open records have.
-SELECT count(*) FROM record.entry e JOIN record.open_record o USING (record_id) WHERE o.tenant = $1 AND e.kind = $2;
-
--- name: open_ids
--- Records without an acknowledged result.
-SELECT o.record_id FROM record.open_record o WHERE o.tenant = $1;
-
 -- name: create_login
 -- A person's login with the rights of analysts.
 CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE analyst;
