@@ -20,18 +20,17 @@ from enum import Enum, auto
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
-
 from schemas.codes import EntryKind, ErrorCode, FailureClass, Status
-from schemas.entries import AttemptFinished, AttemptStarted, Held, LateResult, Usage, Validated
+from schemas.decision import Route
+from schemas.entries import AttemptStarted, Held, Validated
 from schemas.messages import Head, Routed
 from services.executor import plan
-from services.executor.adapter import Answer, Failure, WireRequest
+from services.executor.adapter import WireRequest
+from services.executor.finished import Finished, finished_of, late_result_of
 from services.executor.openai_compatible import LAYOUT
 from services.executor.routes import CallResult, Routes
 from services.executor.store import AppendRequest, Aside, HeldRow, Store
 from services.executor.transport import Broken
-from services.executor.validate import passed, validate
 from services.runtime import ledger, vault
 from services.runtime.chain import Claim, Progress, claim_of, progress_of
 from services.runtime.ids import derive, new_claim_id
@@ -43,10 +42,6 @@ from services.runtime.wakeup import Wakeups
 
 CLAIM_GRACE_S: Final = 30.0
 """How long after its call's timeout a claim still belongs to a live worker."""
-
-
-_CHARGED_UNTOLD: Final = frozenset({FailureClass.MALFORMED_ANSWER, FailureClass.REFUSED, FailureClass.CONTENT_FILTERED})
-"""Failures that a model ran for: without usage their cost is not known, and not nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +66,6 @@ class Fenced(Enum):
     """Somebody carried the record further, or a live worker holds it: stop."""
     IN_DOUBT = auto()
     """An open claim of a worker that is gone: plan again behind it."""
-
-
-@dataclass(slots=True)
-class Finished:
-    """What one call brought, ready to be recorded."""
-
-    data: AttemptFinished
-    validated: Validated | None
-    output: bytes | None
 
 
 @dataclass(slots=True)
@@ -131,7 +117,7 @@ class Work:
             if claim is Fenced.IN_DOUBT:
                 continue
             finished = await self._call(step, claim, request, job)
-            if not await self._finish(finished, claim, key):
+            if not await self._finish(finished, claim, step.route, key):
                 return None
             if finished.validated is not None:
                 return self._end(_end_after(finished.validated))
@@ -223,69 +209,22 @@ class Work:
         else:
             # Paused between claim and call: others may hold the claim for lost by now, so nothing is sent.
             call = CallResult(Broken(FailureClass.TIMEOUT_UNSENT))
-        data = AttemptFinished(
-            claim=str(claim.entry_id),
-            attempt=claim.attempt,
-            outcome="ok" if isinstance(call.outcome, Answer) else "failed",
-            failure_class=None,
-            http_status=call.status,
-            usage=None,
-            cost_usd=None,
-            latency_ms=round((time.perf_counter() - began) * 1000),
-            provider_request_id=call.request_id,
-            response_model=None,
-            finish_reason=None,
-            retry_after_ms=None,
-            output_digest=None,
-            output_entry=None,
+        latency_ms = round((time.perf_counter() - began) * 1000)
+        return finished_of(
+            call, claim, job, cost=lambda usage: self.tools.routes.cost(step.route, usage), latency_ms=latency_ms
         )
-        return self._told(step, claim, job, call.outcome, data)
-
-    def _told(
-        self,
-        step: plan.Call,
-        claim: Claim,
-        job: Mapping[str, Any],
-        outcome: Answer | Failure | Broken,
-        data: AttemptFinished,
-    ) -> Finished:
-        """Complete what is to be recorded of a call."""
-        if isinstance(outcome, Broken):
-            data["failure_class"] = outcome.failure_class
-            if outcome.in_doubt:
-                data["outcome"] = "lost"
-            elif outcome.failure_class is not FailureClass.MALFORMED_ANSWER:
-                data["cost_usd"] = "0"
-            return Finished(data, None, None)
-        data["finish_reason"] = outcome.finish_reason
-        data["response_model"] = outcome.response_model
-        data["usage"] = outcome.usage
-        if outcome.usage is not None:
-            data["cost_usd"] = format(self.tools.routes.cost(step.route, outcome.usage), "f")
-        if isinstance(outcome, Failure):
-            data["failure_class"] = outcome.failure_class
-            data["retry_after_ms"] = outcome.retry_after_ms
-            if outcome.usage is None and outcome.failure_class not in _CHARGED_UNTOLD:
-                data["cost_usd"] = "0"
-            return Finished(data, None, None)
-        checks = validate(job, outcome)
-        validated = Validated(claim=str(claim.entry_id), checks=checks, passed=passed(checks), safety_actions=[])
-        return Finished(data, validated, orjson.dumps(outcome.output))
 
     # -- finish ---------------------------------------------------------------------------------------------------
 
-    async def _finish(self, finished: Finished, claim: Claim, key: RecordKey) -> bool:
+    async def _finish(self, finished: Finished, claim: Claim, route: Route, key: RecordKey) -> bool:
         """Record what a call brought; a fenced worker puts it aside instead, and False is returned."""
         now = self.tools.clock()
         record_id = self.message.record_id
         entry_id = derive(record_id, EntryKind.ATTEMPT_FINISHED, str(claim.entry_id))
-        content = None
+        content = _content(record_id, entry_id, finished, key)
         if finished.output is not None:
             finished.data["output_digest"] = key.digest(finished.output)
             finished.data["output_entry"] = str(entry_id)
-            content = vault.Content(
-                record_id, entry_id, vault.OUTPUT, key.encrypt(entry_id, vault.OUTPUT, finished.output)
-            )
         writer = ChainWriter(record_id, self.head)
         writer.add(EntryKind.ATTEMPT_FINISHED, finished.data, now, entry_id=entry_id)
         if finished.validated is not None:
@@ -299,34 +238,18 @@ class Work:
             # An ambiguous commit, settled: ours is stored, whoever has carried it on since.
             self.head = stored[-1].head
             return len(stored) == len(writer.entries)
-        await self._put_aside(finished, claim, key)
+        await self._put_aside(finished, claim, route, key)
         return False
 
-    async def _put_aside(self, finished: Finished, claim: Claim, key: RecordKey) -> None:
+    async def _put_aside(self, finished: Finished, claim: Claim, route: Route, key: RecordKey) -> None:
         self.tools.count("answer_put_aside")
         if finished.data["outcome"] == "lost":
             return  # nothing was learned: the open claim says as much
         record_id = self.message.record_id
         entry_id = derive(record_id, EntryKind.LATE_RESULT, str(claim.entry_id))
-        content = None
-        if finished.output is not None:
-            content = vault.Content(
-                record_id, entry_id, vault.OUTPUT, key.encrypt(entry_id, vault.OUTPUT, finished.output)
-            )
-        usage: Usage | None = finished.data["usage"]
-        data = LateResult(
-            claim=str(claim.entry_id),
-            attempt=claim.attempt,
-            outcome=finished.data["outcome"],
-            failure_class=finished.data["failure_class"],
-            usage=usage,
-            cost_usd=finished.data["cost_usd"],
-            latency_ms=finished.data["latency_ms"],
-            provider_request_id=finished.data["provider_request_id"],
-            worker=str(claim.worker),
-            route=_route_named(self.message, claim.route),
-        )
-        await self.tools.store.put_aside(Aside(record_id, entry_id, EntryKind.LATE_RESULT, {**data}, content))
+        late = late_result_of(finished, claim, route)
+        content = _content(record_id, entry_id, finished, key)
+        await self.tools.store.put_aside(Aside(record_id, entry_id, EntryKind.LATE_RESULT, {**late}, content))
 
     # -- hold, end ------------------------------------------------------------------------------------------------
 
@@ -361,6 +284,8 @@ def _end_after(validated: Mapping[str, Any] | Validated) -> plan.End:
     return plan.End(Status.FAILED, ErrorCode.VALIDATION_FAILED)
 
 
-def _route_named(message: Routed, name: str) -> dict[str, Any]:
-    routes = [message.orders.route, *(fallback.route for fallback in message.orders.fallbacks)]
-    return next(route for route in routes if route.name == name).model_dump(mode="json")
+def _content(record_id: UUID, entry_id: UUID, finished: Finished, key: RecordKey) -> vault.Content | None:
+    """Return the answer as it is kept in the vault, under the entry that covers it."""
+    if finished.output is None:
+        return None
+    return vault.Content(record_id, entry_id, vault.OUTPUT, key.encrypt(entry_id, vault.OUTPUT, finished.output))
