@@ -86,6 +86,7 @@ async def _show(console: Console, settings: Settings, file: Path) -> None:
         with open_source(file) as source:
             request = Request(source, Format.NATIVE, lambda _: None, wait=True, patience=PATIENCE)
             await execute(settings, request, results, summary, progress)
+    console.print()
     console.print(results.table())
     console.print(f"\n{summary.as_text()}\n")
     shown = results.most_telling()
