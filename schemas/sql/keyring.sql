@@ -9,3 +9,6 @@ CREATE TABLE IF NOT EXISTS keyring.record_key (
     master_key text  NOT NULL
 );
 COMMENT ON TABLE keyring.record_key IS 'Content key and digest salt of one record, AES-256-GCM under the master key named.';
+COMMENT ON COLUMN keyring.record_key.record_id IS 'The record whose content the key opens.';
+COMMENT ON COLUMN keyring.record_key.wrapped IS 'Nonce, then key and salt, encrypted and bound to the record.';
+COMMENT ON COLUMN keyring.record_key.master_key IS 'Name of the master key: a part of a digest of it.';

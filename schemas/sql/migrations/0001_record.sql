@@ -223,3 +223,38 @@ CREATE TABLE vault.content (
     PRIMARY KEY (record_id, entry_id, kind)
 );
 COMMENT ON TABLE vault.content IS 'Compressed, then AES-256-GCM under the record''s key; bound to record, entry and kind.';
+
+COMMENT ON COLUMN record.transition.after IS 'The kind of the entry before; empty before the first.';
+COMMENT ON COLUMN record.transition.kind IS 'A kind that may follow it.';
+COMMENT ON COLUMN record.idempotency.tenant IS 'Whose key it is.';
+COMMENT ON COLUMN record.idempotency.key_hmac IS 'HMAC of what names the job, under the tenant''s key.';
+COMMENT ON COLUMN record.idempotency.payload_hmac IS 'HMAC of the payload: another one under the same key is a conflict.';
+COMMENT ON COLUMN record.idempotency.record_id IS 'The record that answers; null while only a cancel has come.';
+COMMENT ON COLUMN record.idempotency.cancelled_at IS 'When the job was cancelled; null if it was not.';
+COMMENT ON COLUMN record.idempotency.seen_at IS 'When the key was first seen; keys live 30 days.';
+COMMENT ON COLUMN record.open_record.record_id IS 'The record.';
+COMMENT ON COLUMN record.open_record.tenant IS 'Whose job it is.';
+COMMENT ON COLUMN record.open_record.sweeps IS 'How often the sweeper woke a stage for it.';
+COMMENT ON COLUMN record.open_record.next_sweep_at IS 'When the sweeper looks at it again.';
+COMMENT ON COLUMN record.held.record_id IS 'The record that waits.';
+COMMENT ON COLUMN record.held.seq IS 'Position of its `held` entry: a verdict names it.';
+COMMENT ON COLUMN record.held.tenant IS 'Whose job it is.';
+COMMENT ON COLUMN record.held.reason IS 'Why it waits.';
+COMMENT ON COLUMN record.held.due IS 'When it goes on by itself; null where a person decides.';
+COMMENT ON COLUMN record.held.deadline IS 'When it is sealed as expired.';
+COMMENT ON COLUMN record.held.held_at IS 'Since when it waits.';
+COMMENT ON COLUMN record.held.verdict IS 'What a person decided: retry, charged or not_charged.';
+COMMENT ON COLUMN record.held.actor IS 'The database login that decided.';
+COMMENT ON COLUMN record.lease.worker IS 'One executor process; a new id at each start.';
+COMMENT ON COLUMN record.lease.host IS 'Where it runs.';
+COMMENT ON COLUMN record.lease.started_at IS 'Since when.';
+COMMENT ON COLUMN record.lease.expires_at IS 'Until when its open claims are its own.';
+COMMENT ON COLUMN record.aside.record_id IS 'The record that it belongs to.';
+COMMENT ON COLUMN record.aside.entry_id IS 'The id of the late entry, which keeps it single.';
+COMMENT ON COLUMN record.aside.kind IS 'The kind of the late entry.';
+COMMENT ON COLUMN record.aside.data IS 'The data of the late entry, as JSON text.';
+COMMENT ON COLUMN record.aside.put_at IS 'When it was put aside.';
+COMMENT ON COLUMN vault.content.record_id IS 'The record.';
+COMMENT ON COLUMN vault.content.entry_id IS 'The entry whose digest covers the content.';
+COMMENT ON COLUMN vault.content.kind IS 'job or output.';
+COMMENT ON COLUMN vault.content.ciphertext IS 'Nonce, then AES-256-GCM of the compressed content.';

@@ -230,6 +230,40 @@ WHERE r.attempts > 0
 GROUP BY 1, 2, 3;
 COMMENT ON VIEW facts.fallback_rate IS 'Share of called requests that needed another route than the first, per day (UTC) and alias.';
 
+COMMENT ON COLUMN facts.in_flight.record_id IS 'The record.';
+COMMENT ON COLUMN facts.in_flight.tenant IS 'Whose job it is.';
+COMMENT ON COLUMN facts.in_flight.received_at IS 'When the job was taken in.';
+COMMENT ON COLUMN facts.in_flight.last_kind IS 'The kind of its last entry.';
+COMMENT ON COLUMN facts.in_flight.last_at IS 'When that was made.';
+COMMENT ON COLUMN facts.in_flight.held_reason IS 'Why it waits; null if it does not.';
+COMMENT ON COLUMN facts.in_flight.held_until IS 'When it goes on by itself; null where a person decides.';
+COMMENT ON COLUMN facts.cost_by_model_daily.day IS 'The day, UTC.';
+COMMENT ON COLUMN facts.cost_by_model_daily.tenant IS 'Whose jobs.';
+COMMENT ON COLUMN facts.cost_by_model_daily.provider IS 'gen_ai.provider.name.';
+COMMENT ON COLUMN facts.cost_by_model_daily.model IS 'gen_ai.request.model.';
+COMMENT ON COLUMN facts.cost_by_model_daily.region IS 'Where the provider processes the data.';
+COMMENT ON COLUMN facts.cost_by_model_daily.tier IS 'standard or batch.';
+COMMENT ON COLUMN facts.cost_by_model_daily.calls IS 'Paid calls, answered or not.';
+COMMENT ON COLUMN facts.cost_by_model_daily.input_tokens IS 'gen_ai.usage.input_tokens, cached ones included.';
+COMMENT ON COLUMN facts.cost_by_model_daily.cached_input_tokens IS 'Part of input_tokens that the provider had cached.';
+COMMENT ON COLUMN facts.cost_by_model_daily.output_tokens IS 'gen_ai.usage.output_tokens, reasoning included.';
+COMMENT ON COLUMN facts.cost_by_model_daily.cost_usd IS 'US dollars, late answers included.';
+COMMENT ON COLUMN facts.latency_by_route.provider IS 'gen_ai.provider.name.';
+COMMENT ON COLUMN facts.latency_by_route.model IS 'gen_ai.request.model.';
+COMMENT ON COLUMN facts.latency_by_route.region IS 'Where the provider processes the data.';
+COMMENT ON COLUMN facts.latency_by_route.tier IS 'standard or batch.';
+COMMENT ON COLUMN facts.latency_by_route.latency_class IS 'background or batch.';
+COMMENT ON COLUMN facts.latency_by_route.calls IS 'Successful calls.';
+COMMENT ON COLUMN facts.latency_by_route.p50_ms IS 'Median, milliseconds.';
+COMMENT ON COLUMN facts.latency_by_route.p95_ms IS '95th percentile, milliseconds.';
+COMMENT ON COLUMN facts.latency_by_route.p99_ms IS '99th percentile, milliseconds.';
+COMMENT ON COLUMN facts.fallback_rate.day IS 'The day on which the records were sealed, UTC.';
+COMMENT ON COLUMN facts.fallback_rate.tenant IS 'Whose jobs.';
+COMMENT ON COLUMN facts.fallback_rate.alias IS 'The alias that the routes were chosen by.';
+COMMENT ON COLUMN facts.fallback_rate.requests IS 'Records with at least one call.';
+COMMENT ON COLUMN facts.fallback_rate.with_fallback IS 'Those that needed another route than the first.';
+COMMENT ON COLUMN facts.fallback_rate.fallback_rate IS 'Their share, 0 to 1.';
+
 DO $$
 BEGIN
     CREATE ROLE analyst NOLOGIN;
