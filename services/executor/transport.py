@@ -72,9 +72,11 @@ class Transport:
             "POST",
             endpoint.url,
             headers=[*endpoint.headers, _UNCOMPRESSED, extra],
-            content=body,
+            # As a stream, read at once: aiohttp sets host and length itself, and httpx need not work them out before.
+            stream=httpx.ByteStream(body),
             extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}},
         )
+        request.read()
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._transport.handle_async_request(request)
