@@ -31,6 +31,7 @@ from services.runtime.keyring import ContentDamagedError
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import dead_letter
 from services.runtime.postgres import Connection
+from services.runtime.wakeup import NOTIFY_ALL
 
 _SQL = queries.load("intake")
 Message = Job | Cancel | Replay | Rejected
@@ -240,6 +241,8 @@ class ClassifierStage:
             ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)
             contents.append(vault.Content(taken.record_id, first.entry_id, vault.JOB, ciphertext))
             outgoing.append(self._wake(taken, writer.entries[-1], received, now, cancelled=cancelled))
+            if taken.fault is None and not cancelled and received["notify"] == NOTIFY_ALL:
+                outgoing.append(self._host.wakeups.notice(taken.record_id, taken.tenant, "accepted", now))
         await ledger.append(connection, chains)
         await vault.store(connection, contents)
         await self._open(connection, [a for a, _ in winners])

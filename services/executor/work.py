@@ -38,7 +38,7 @@ from services.runtime.kafka import Outgoing
 from services.runtime.keyring import RecordKey
 from services.runtime.lease import Lease
 from services.runtime.ledger import ChainHead, ChainWriter, Entry
-from services.runtime.wakeup import Wakeups
+from services.runtime.wakeup import NOTIFY_ALL, Wakeups
 
 CLAIM_GRACE_S: Final = 30.0
 """How long after its call's timeout a claim still belongs to a live worker."""
@@ -70,7 +70,7 @@ class Fenced(Enum):
 
 @dataclass(slots=True)
 class Work:
-    """One record in work. :meth:`run` returns the message that follows, or None where nobody is to be woken."""
+    """One record in work. :meth:`run` returns the message that follows, or None where there is none."""
 
     tools: Tools
     message: Routed
@@ -98,9 +98,10 @@ class Work:
             if isinstance(step, plan.End):
                 return self._end(step)
             if isinstance(step, plan.Hold):
-                if await self._hold(step) is not Fenced.IN_DOUBT:
-                    return None
-                continue
+                met = await self._hold(step)
+                if met is Fenced.IN_DOUBT:
+                    continue
+                return self._notice_of(step) if met is None and job.get("notify") == NOTIFY_ALL else None
             if self.progress.claims:  # time has passed since the job was read
                 left_s = (self.message.deadline - self.tools.clock()).total_seconds()
                 await asyncio.sleep(max(0.0, min(step.delay_s, left_s)))
@@ -266,6 +267,11 @@ class Work:
             return await self._meets(stored)
         self.tools.count("held")
         return None
+
+    def _notice_of(self, step: plan.Hold) -> Outgoing:
+        return self.tools.wakeups.notice(
+            self.message.record_id, self.message.tenant, "held", self.tools.clock(), step.reason
+        )
 
     def _end(self, end: plan.End) -> Outgoing:
         return self.tools.wakeups.outcome(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
@@ -25,6 +25,7 @@ from services.runtime.kafka import Outgoing
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.postgres import is_transient
 from services.runtime.telemetry import describe
+from services.runtime.wakeup import NOTIFY_ALL
 
 _SQL = queries.load("router")
 LOOK_EVERY_S: Final = 1.0
@@ -69,7 +70,9 @@ class Releaser:
             )
             await connection.execute(_SQL["delete_held"], [row["record_id"] for row in rows])
         fresh = [(row, writer) for row, writer in writers if row["record_id"] not in stale]
-        await self._host.producer.send(self._wake(chains[row["record_id"]] + writer.entries) for row, writer in fresh)
+        await self._host.producer.send(
+            message for row, writer in fresh for message in self._wake(chains[row["record_id"]], writer, now)
+        )
         self._host.telemetry.events.labels("released").inc(len(fresh))
         return len(rows)
 
@@ -84,7 +87,13 @@ class Releaser:
             writer.add(EntryKind.DECIDED, decided(self._policy.decide(features)), now)
         return writer
 
-    def _wake(self, chain: list[Entry]) -> Outgoing:
-        message: Any = self._host.wakeups.for_chain(chain)
+    def _wake(self, chain: list[Entry], writer: ChainWriter, now: datetime) -> list[Outgoing]:
+        """Return what a release calls for: the next stage, and a notice to a backend that asked for it."""
+        message = self._host.wakeups.for_chain(chain + writer.entries)
         assert message is not None, "a released record always goes on or ends"
-        return message  # type: ignore[no-any-return]
+        received = chain[0].content()["data"]
+        if received["notify"] != NOTIFY_ALL:
+            return [message]
+        verdict = writer.entries[0].content()["data"]["verdict"]
+        record_id, tenant = chain[0].record_id, received["tenant"]
+        return [message, self._host.wakeups.notice(record_id, tenant, "released", now, verdict)]

@@ -14,13 +14,14 @@ import orjson
 
 from schemas.codes import EntryKind, ErrorCode, LatencyClass, Status, Verdict
 from schemas.decision import Orders
-from schemas.topics import CLASSIFIED, OUTCOMES, ROUTED_BACKGROUND, ROUTED_BATCH
+from schemas.topics import CLASSIFIED, OUTCOMES, RESULTS, ROUTED_BACKGROUND, ROUTED_BATCH
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import Entry
 from services.runtime.settings import Settings
 
 REPUBLISH: Final = "republish"
 _OPTIONS: Final = orjson.OPT_UTC_Z
+NOTIFY_ALL: Final = "all"
 _ORDERS: Final = tuple(Orders.model_fields)
 _ENDINGS: Final[dict[str, tuple[Status, ErrorCode]]] = {
     Verdict.CHARGED: (Status.FAILED, ErrorCode.IN_DOUBT),
@@ -39,6 +40,7 @@ class Wakeups:
         """Take the topic names from the settings."""
         self._classified = settings.topic(CLASSIFIED.name)
         self._outcomes = settings.topic(OUTCOMES.name)
+        self._results = settings.topic(RESULTS.name)
         self._routed = {
             LatencyClass.BACKGROUND: settings.topic(ROUTED_BACKGROUND.name),
             LatencyClass.BATCH: settings.topic(ROUTED_BATCH.name),
@@ -106,6 +108,18 @@ class Wakeups:
                 }
             ),
         )
+
+    def notice(self, record_id: UUID, tenant: str, event: str, at: datetime, reason: str | None = None) -> Outgoing:
+        """Tell a backend that asked for it (``notify: all``) what happens to its job before the result."""
+        notice = {
+            "schema_version": 1,
+            "event": event,
+            "record_id": str(record_id),
+            "tenant": tenant,
+            "reason": reason,
+            "at": at,
+        }
+        return Outgoing(self._results, str(record_id).encode(), orjson.dumps(notice, option=_OPTIONS))
 
     def end(
         self, tenant: str, head: Entry, status: Status, code: ErrorCode | None = None, field: str | None = None

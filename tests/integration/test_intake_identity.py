@@ -13,7 +13,8 @@ from support.flow import Flow, content, decide, going_to, kinds_of, record_of, r
 from support.jobs import PUBLISHED, TENANT, cancel, job, published, take_in
 from support.servers import OpenHost
 
-from schemas.topics import CLASSIFIED, OUTCOMES
+from schemas.result import Notice
+from schemas.topics import CLASSIFIED, OUTCOMES, RESULTS
 from services.classifier import arrival
 from services.classifier.stage import ClassifierStage
 from services.policy import Policy
@@ -63,6 +64,15 @@ async def test_a_new_job_becomes_a_record_and_wakes_the_router(flow: Flow) -> No
     assert content(message)["head"]["seq"] == 1
     assert await owner(flow.host, "k1") == record_id
     assert await counts(flow.host) == one_record(1)
+
+
+async def test_a_job_that_asks_for_it_is_told_that_it_was_accepted(flow: Flow) -> None:
+    message, notice = await take_in(flow.classifier, job(idempotency_key="k1", notify="all"))
+    told = Notice.model_validate_json(notice.value or b"")
+    assert notice.topic == flow.host.settings.topic(RESULTS.name)
+    assert (told.event, told.record_id) == ("accepted", record_of(message))
+    [outcome] = await take_in(flow.classifier, job(idempotency_key="k2", notify="all", latency_class="interactive"))
+    assert content(outcome)["status"] == "rejected"
 
 
 async def test_the_same_job_again_wakes_the_router_again_with_the_same_bytes(flow: Flow) -> None:

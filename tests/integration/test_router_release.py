@@ -17,7 +17,8 @@ from support.jobs import cancel, job, published, take_in
 from support.servers import OpenHost
 
 from schemas.codes import EntryKind
-from schemas.topics import OUTCOMES, ROUTED_BACKGROUND
+from schemas.result import Notice
+from schemas.topics import OUTCOMES, RESULTS, ROUTED_BACKGROUND
 from services.policy import Policy
 from services.router.release import AT_ONCE, Releaser
 from services.runtime import queries
@@ -77,6 +78,16 @@ async def test_a_verdict_to_go_on_brings_a_new_decision(flow: Flow, releaser: Re
     }
     assert await sent(flow, ROUTED_BACKGROUND, 1) == Counter([str(record_id)])
     assert await releaser.release_due() == 0
+
+
+async def test_a_backend_that_asks_for_it_is_told_of_the_release(flow: Flow, releaser: Releaser) -> None:
+    record_id, _ = await flow.decided(job(idempotency_key="k1", notify="all"))
+    entry = await held(flow.host, record_id, claim=await claimed(flow.host, record_id))
+    assert await verdict(flow, record_id, entry.seq, "retry")
+    assert await releaser.release_due() == 1
+    [(_, value)] = await messages_in(flow.host, RESULTS, 1)
+    told = Notice.model_validate_json(value)
+    assert (told.event, told.record_id, told.reason) == ("released", record_id, "retry")
 
 
 async def test_a_verdict_charged_ends_the_record(flow: Flow, releaser: Releaser) -> None:

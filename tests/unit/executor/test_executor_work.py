@@ -12,6 +12,7 @@ from executor_builders import ALPHA, BETA, DEADLINE, NOW, a_job, some_orders
 from executor_fake_ledger import RECORD, Outcome, an_answer
 
 from schemas.codes import ErrorCode, FailureClass, Status
+from schemas.result import Notice
 from services.executor.adapter import Failure
 from services.executor.transport import Broken
 from services.runtime import vault
@@ -161,6 +162,20 @@ async def test_a_second_lost_answer_is_held_for_a_person(bench: Bench) -> None:
     assert (row.due, row.deadline) == (None, DEADLINE)
     assert held == {"reason": "in_doubt", "due": None, "claim": str(bench.ledger.chain[5].entry_id)}
     assert bench.events == ["held"]
+
+
+async def test_a_backend_that_asks_for_it_is_told_of_the_hold(bench: Bench) -> None:
+    assert bench.ledger.job is not None
+    bench.ledger.job["notify"] = "all"
+    bench.in_doubt_cap_usd = Decimal("0.009")
+    bench.routes.outcomes = [LOST]
+
+    outgoing = await bench.work().run()
+
+    assert outgoing is not None
+    assert outgoing.topic == "waybill.results"
+    told = Notice.model_validate_json(outgoing.value or b"")
+    assert (told.event, told.record_id, told.reason) == ("held", RECORD, "in_doubt")
 
 
 async def test_over_the_cap_a_lost_answer_is_held_at_once(bench: Bench) -> None:
