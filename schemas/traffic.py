@@ -29,7 +29,7 @@ TRAFFIC: Final = (
     Traffic(topics.ROUTED_BACKGROUND, ("router", "recorder"), ("executor",), ("routed",)),
     Traffic(topics.ROUTED_BATCH, ("router", "recorder"), ("executor",), ("routed",)),
     Traffic(topics.OUTCOMES, ("classifier", "router", "executor", "recorder"), ("recorder",), ("outcome",)),
-    Traffic(topics.RESULTS, ("recorder",), (BACKENDS,), ("result", "notice")),
+    Traffic(topics.RESULTS, ("classifier", "router", "executor", "recorder"), (BACKENDS,), ("result", "notice")),
     Traffic(topics.FEEDBACK, (BACKENDS,), ("recorder",), ("feedback",)),
     Traffic(topics.DEAD_LETTER, ("classifier", "router", "executor", "recorder"), (ON_CALL,), ()),
 )
