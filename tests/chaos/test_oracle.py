@@ -54,7 +54,9 @@ def _entry_removed(history: History) -> History:
 
 def _entry_altered(history: History) -> History:
     chain = list(history.chains[_some(history)])
-    chain[0] = chain[0]._replace(body=chain[0].body.replace("background", "batch"))
+    altered = chain[0].body.replace('"seq":0', '"seq": 0')
+    assert altered != chain[0].body
+    chain[0] = chain[0]._replace(body=altered)
     return _with_chain(history, chain)
 
 
