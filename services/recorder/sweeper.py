@@ -19,6 +19,7 @@ from services.runtime import ledger, queries
 from services.runtime.chain import progress_of
 from services.runtime.host import Host
 from services.runtime.kafka import Outgoing
+from services.runtime.lease import living
 from services.runtime.ledger import Entry
 
 _SQL = queries.load("recorder")
@@ -101,9 +102,8 @@ class Sweeper:
             if chain[-1].kind == EntryKind.ATTEMPT_STARTED
         }
         open_claims = {record_id: claim for record_id, claim in claims.items() if claim.deadline > now}
-        rows = await self._host.pool.fetch(_SQL["living_workers"], [claim.worker for claim in open_claims.values()])
-        living = {row["worker"] for row in rows}
-        return {record_id for record_id, claim in open_claims.items() if claim.worker in living}
+        alive = await living(self._host.pool, [claim.worker for claim in open_claims.values()])
+        return {record_id for record_id, claim in open_claims.items() if claim.worker in alive}
 
 
 def _recorded_at(chain: Sequence[Entry]) -> datetime:

@@ -62,7 +62,7 @@ class Lease:
 
     async def alive(self, workers: Sequence[UUID]) -> set[UUID]:
         """Return those of the workers whose lease lives by the database's clock."""
-        return {row["worker"] for row in await self._pool.fetch(_SQL["alive"], workers)}
+        return await living(self._pool, workers)
 
     async def _renew(self) -> None:
         asked = time.monotonic()
@@ -81,3 +81,8 @@ class Lease:
                 # Whatever it is, no call starts until a renewal succeeds; a loop that ended here would never let one.
                 log = self._telemetry.log.warning if is_transient(error) else self._telemetry.log.error
                 log("lease not renewed", error=describe(error))
+
+
+async def living(pool: asyncpg.Pool[Any], workers: Sequence[UUID]) -> set[UUID]:
+    """Return those of the workers whose lease lives by the database's clock."""
+    return {row["worker"] for row in await pool.fetch(_SQL["alive"], workers)}

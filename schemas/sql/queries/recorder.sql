@@ -35,10 +35,6 @@ SET next_sweep_at = now() + s.wait, sweeps = o.sweeps + s.woken::int
 FROM unnest($1::uuid[], $2::interval[], $3::boolean[]) AS s (record_id, wait, woken)
 WHERE o.record_id = s.record_id;
 
--- name: living_workers
--- Whose lease lives, by the database's clock.
-SELECT worker FROM record.lease WHERE worker = ANY ($1::uuid[]) AND expires_at > clock_timestamp();
-
 -- name: without_record
 -- Which of these keys belong to no record.
 SELECT k.record_id FROM unnest($1::uuid[]) AS k (record_id)
