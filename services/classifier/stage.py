@@ -24,6 +24,7 @@ from services.classifier.arrival import Arrival
 from services.classifier.classify import classify
 from services.classifier.intake import Fault, Rejected
 from services.runtime import ledger, queries, vault
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.ids import derive, new_record_id
 from services.runtime.kafka import Outgoing
@@ -227,6 +228,7 @@ class ClassifierStage:
         now = self._clock()
         # Committed before the records: a crash here leaves orphans, which are swept; the other order loses content.
         keys = await self._host.keyring.create([a.record_id for a, _ in winners])
+        reach(FaultPoint.CLASSIFIER_KEYS_STORED)
         chains: list[ledger.Writes] = []
         contents: list[vault.Content] = []
         outgoing: list[Outgoing] = []
@@ -246,6 +248,7 @@ class ClassifierStage:
         await ledger.append(connection, chains)
         await vault.store(connection, contents)
         await self._open(connection, [a for a, _ in winners])
+        reach(FaultPoint.CLASSIFIER_APPENDED)
         return outgoing
 
     async def _open(self, connection: Connection, taken: Sequence[Arrival]) -> None:

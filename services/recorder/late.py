@@ -19,6 +19,7 @@ from schemas.codes import EntryKind
 from services.recorder import facts
 from services.recorder.stage import copy_facts
 from services.runtime import ledger, queries
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.postgres import Connection, is_transient
@@ -46,6 +47,7 @@ class LateEntries:
                 try:
                     async with connection.transaction():
                         appended += await self._append(connection, row)
+                        reach(FaultPoint.RECORDER_LATE_APPENDED)
                 except Exception as error:
                     if is_transient(error):
                         raise

@@ -19,6 +19,7 @@ from services.recorder.facts import Parsed
 from services.recorder.result import build_result
 from services.recorder.seal import sealed_data
 from services.runtime import ledger, queries
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import ChainWriter, Entry
@@ -89,6 +90,8 @@ class RecorderStage:
                 entries: Sequence[Entry] = met.get(record_id, writer.entries)
                 chains[record_id] += facts.parse(entries)
             await _insert_facts(connection, [chains[record_id] for record_id in writers if record_id not in met])
+            reach(FaultPoint.RECORDER_SEAL_APPENDED)
+        reach(FaultPoint.RECORDER_SEALED)
         self._host.telemetry.events.labels("sealed").inc(len(writers) - len(met))
 
     # -- publishing -----------------------------------------------------------------------------------------------
@@ -99,6 +102,7 @@ class RecorderStage:
             Outgoing(self._results, str(record_id).encode(), build_result(chain, contents[record_id]))
             for record_id, chain in chains.items()
         )
+        reach(FaultPoint.RECORDER_PUBLISHED)
         await self._host.pool.execute(_SQL["close_records"], list(chains))
 
 

@@ -17,6 +17,7 @@ from schemas.topics import CLASSIFIED, OUTCOMES, ROUTED_BACKGROUND, ROUTED_BATCH
 from services.recorder.progress import stage_progress
 from services.runtime import ledger, queries
 from services.runtime.chain import progress_of
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.kafka import Outgoing
 from services.runtime.lease import living
@@ -67,7 +68,11 @@ class Sweeper:
                 list(waits.values()),
                 [record_id in messages for record_id in waits],
             )
+        if messages:
+            reach(FaultPoint.RECORDER_SWEEP_STORED)
         await self._host.producer.send(messages.values())
+        if messages:
+            reach(FaultPoint.RECORDER_SWEEP_PRODUCED)
         self._host.telemetry.events.labels("swept").inc(len(messages))
         return len(messages)
 

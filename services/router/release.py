@@ -20,6 +20,7 @@ from schemas.features import Features
 from services.policy import Policy
 from services.router.stage import decided
 from services.runtime import ledger, queries
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import ChainWriter, Entry
@@ -69,10 +70,13 @@ class Releaser:
                 [ledger.writes(writer, chains[row["record_id"]][-1].head, now) for row, writer in writers],
             )
             await connection.execute(_SQL["delete_held"], [row["record_id"] for row in rows])
+            reach(FaultPoint.ROUTER_RELEASE_APPENDED)
+        reach(FaultPoint.ROUTER_RELEASE_STORED)
         fresh = [(row, writer) for row, writer in writers if row["record_id"] not in stale]
         await self._host.producer.send(
             message for row, writer in fresh for message in self._wake(chains[row["record_id"]], writer, now)
         )
+        reach(FaultPoint.ROUTER_RELEASE_PRODUCED)
         self._host.telemetry.events.labels("released").inc(len(fresh))
         return len(rows)
 

@@ -21,7 +21,7 @@ from faststream.asgi import AsgiFastStream, AsgiResponse
 from faststream.kafka import KafkaBroker
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.runtime import queries
+from services.runtime import faultpoints, queries
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import BrokerUnreachableError, Producer, by_record, make_broker
 from services.runtime.keyring import MasterKey, PostgresKeyring
@@ -159,6 +159,7 @@ def _endpoint(answer: Callable[[], Awaitable[AsgiResponse]]) -> Any:
 async def serve(name: str, settings: Settings, wire: Callable[[Host], Service]) -> None:
     """Run one service until it is told to stop (SIGTERM, SIGINT); raises :class:`ServiceFailedError` when it breaks."""
     configure_logging(name, fmt=settings.log_format, level=settings.log_level)
+    faultpoints.watch(settings.fault_dir)
     address, _, port = settings.http_addr.rpartition(":")
     async with open_host(name, settings) as host:
         service = wire(host)

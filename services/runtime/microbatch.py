@@ -20,6 +20,7 @@ from schemas.codes import ErrorCode
 from schemas.dead_letter import dead_letter_headers
 from schemas.topics import DEAD_LETTER, KIB
 from services.runtime.errors import WaybillError
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.faults import blames_an_item
 from services.runtime.host import Host
 from services.runtime.kafka import (
@@ -87,6 +88,8 @@ class MicroBatch:
         self._settings = host.settings
         self._telemetry = host.telemetry
         self._failures = 0
+        polled, stored, produced = (FaultPoint(f"{host.service}.{name}") for name in ("polled", "stored", "produced"))
+        self._polled, self._stored, self._produced = polled, stored, produced
         self._subscriber: Any = None
         self.last_poll = time.monotonic()
 
@@ -122,6 +125,7 @@ class MicroBatch:
     async def handle(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Carry one polled batch to the point where its offsets may be committed."""
         began = time.perf_counter()
+        reach(self._polled)
         try:
             for part in slices(records, lambda record: len(record.value or b"")):
                 await self._slice(part)
@@ -142,7 +146,9 @@ class MicroBatch:
             items, outgoing = self._read(records)
         if items:
             outgoing += await halving(items, self._stage.run, blames=blames_an_item, poisoned=self._poisoned)
+        reach(self._stored)
         await self._host.producer.send(outgoing)
+        reach(self._produced)
 
     def _read(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> tuple[list[Any], list[Outgoing]]:
         """Return the messages of a slice, and dead letters for what cannot be read."""

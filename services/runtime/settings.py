@@ -106,6 +106,10 @@ class Settings(BaseSettings):
             alias="WAYBILL_SWEEP_AFTER_S", ge=1, description="seconds of silence before the sweeper looks at a record"
         ),
     ] = 60.0
+    fault_dir: Annotated[
+        Path | None,
+        Field(alias="WAYBILL_FAULT_DIR", description="for fault tests only: the process dies at points armed here"),
+    ] = None
     drain_timeout_s: Annotated[
         float,
         Field(

@@ -22,6 +22,11 @@ def job_count(default: int) -> int:
     return int(os.environ.get("WAYBILL_CHAOS_JOBS", default))
 
 
+def long_or(short: int, long: int) -> int:
+    """Return how often something is to happen: ``long`` with ``WAYBILL_CHAOS=long`` (``make chaos``), else ``short``."""
+    return long if os.environ.get("WAYBILL_CHAOS") == "long" else short
+
+
 def new_tenant(name: str) -> str:
     """Return a tenant that nobody else has: its history is one test's."""
     return f"{name}-{uuid4().hex[:8]}"

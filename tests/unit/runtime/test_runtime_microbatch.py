@@ -88,7 +88,7 @@ class Bench:
         self.batch = MicroBatch(
             self.stage,
             Host(
-                service="test",
+                service="router",
                 settings=make_settings(),
                 telemetry=self.telemetry,
                 broker=nobody,
