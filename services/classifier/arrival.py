@@ -25,7 +25,7 @@ from services.runtime.ids import content_hash
 from services.runtime.keyring import MasterKey, RecordKey
 
 DEFAULT_DEADLINE: Final = {LatencyClass.BACKGROUND: timedelta(hours=48), LatencyClass.BATCH: timedelta(hours=72)}
-_KEY, _PLACE, _REJECTED, _REPLAY, _PAYLOAD = "key", "place", "rejected", "replay", "payload"
+_PLACE, _REJECTED, _REPLAY, _PAYLOAD = "place", "rejected", "replay", "payload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def job_identity(job: Job, content: bytes, record: ConsumerRecord[bytes, bytes],
     canonical = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)
     payload = master.tenant_hmac(job.tenant, _PAYLOAD, canonical)
     if job.idempotency_key is not None:
-        return Identity(job.tenant, key_hmac(master, job.tenant, job.idempotency_key), payload)
+        return Identity(job.tenant, master.key_hmac(job.tenant, job.idempotency_key), payload)
     # A topic made again counts its offsets anew, so the time and the payload belong to the place.
     place = f"{record.topic}:{record.partition}:{record.offset}:{record.timestamp}:{content_hash(content)}"
     return Identity(job.tenant, master.tenant_hmac(job.tenant, _PLACE, place.encode()), payload)
@@ -131,11 +131,6 @@ def replay_identity(tenant: str, record_id: UUID, master: MasterKey) -> Identity
     """Return the identity of a replay: a record is replayed at most once."""
     name = record_id.bytes
     return Identity(tenant, master.tenant_hmac(tenant, _REPLAY, name), master.tenant_hmac(tenant, _PAYLOAD, name))
-
-
-def key_hmac(master: MasterKey, tenant: str, key: str) -> bytes:
-    """Return the HMAC under which a tenant's idempotency key is known."""
-    return master.tenant_hmac(tenant, _KEY, key.encode("utf-8", "surrogatepass"))
 
 
 def rejection(message: Rejected, content: bytes, source: Source, master: MasterKey, record_id: UUID) -> Arrival:

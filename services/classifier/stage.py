@@ -160,7 +160,7 @@ class ClassifierStage:
     # -- within it ------------------------------------------------------------------------------------------------
 
     async def _remember_cancels(self, connection: Connection, cancels: Sequence[Cancel]) -> None:
-        keys = sorted({(c.tenant, arrival.key_hmac(self._host.master, c.tenant, c.idempotency_key)) for c in cancels})
+        keys = sorted({(c.tenant, self._host.master.key_hmac(c.tenant, c.idempotency_key)) for c in cancels})
         if keys:
             await connection.execute(_SQL["cancel_keys"], [tenant for tenant, _ in keys], [key for _, key in keys])
 
@@ -259,7 +259,7 @@ class ClassifierStage:
             await connection.execute(
                 _SQL["repoint_keys"],
                 [a.tenant for a in replays],
-                [arrival.key_hmac(self._host.master, a.tenant, a.job.idempotency_key or "") for a in replays if a.job],
+                [self._host.master.key_hmac(a.tenant, a.job.idempotency_key or "") for a in replays if a.job],
                 [a.replay_of for a in replays],
                 [a.record_id for a in replays],
             )

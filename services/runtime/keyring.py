@@ -138,6 +138,10 @@ class MasterKey:
             secret = self._tenants[tenant] = hmac.digest(self._secret, b"tenant:" + tenant.encode(), "sha256")
         return hmac.digest(secret, purpose.encode() + b"\0" + content, "sha256")
 
+    def key_hmac(self, tenant: str, idempotency_key: str) -> bytes:
+        """Return what an idempotency key is known by; any text a JSON document can hold, lone surrogates included."""
+        return self.tenant_hmac(tenant, "key", idempotency_key.encode("utf-8", "surrogatepass"))
+
 
 class Keyring(Protocol):
     """Where record keys are kept."""

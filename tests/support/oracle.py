@@ -20,7 +20,6 @@ import orjson
 
 from schemas.codes import EntryKind
 from schemas.result import Result
-from services.classifier.arrival import key_hmac
 from services.recorder import facts
 from services.recorder.facts import Parsed
 from services.runtime import ledger
@@ -68,7 +67,7 @@ async def read_history(
             await connection.execute(_SQL["snapshot"])
             ids = [row["record_id"] for row in await connection.fetch(_SQL["records_of"], tenant)]
             master = MasterKey.read(master_key)
-            hmacs = {key: key_hmac(master, tenant, key) for key in keys}
+            hmacs = {key: master.key_hmac(tenant, key) for key in keys}
             owners = {
                 row["key_hmac"]: row["record_id"]
                 for row in await connection.fetch(_SQL["owners"], tenant, list(hmacs.values()))

@@ -90,7 +90,7 @@ async def resolve(pool: asyncpg.Pool[Any], settings: Settings, ids: Sequence[UUI
         if not slash:
             raise typer.BadParameter("is a tenant, a slash, and an idempotency key", param_hint="--key")
         master = MasterKey.read(settings.master_key_file)
-        row = await pool.fetchrow(_SQL["record_of_key"], tenant, master.tenant_hmac(tenant, "key", key.encode()))
+        row = await pool.fetchrow(_SQL["record_of_key"], tenant, master.key_hmac(tenant, key))
         if row is None or row["record_id"] is None:
             raise NoSuchRecordError(f"no job of tenant {tenant} has come under that key")
         found.append(row["record_id"])
