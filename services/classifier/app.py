@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from schemas.topics import REQUESTS
 from services.classifier.stage import ClassifierStage
-from services.detect import warm
 from services.runtime.host import Host
 from services.runtime.ids import now
 from services.runtime.microbatch import MicroBatch
@@ -25,10 +22,7 @@ class Classifier:
         self._consumer.subscribe([host.settings.topic(REQUESTS.name)], committed_only=True)
 
     async def start(self) -> None:
-        """Load the detectors before the first batch needs them."""
-        began = time.perf_counter()
-        warm()
-        self._host.telemetry.log.info("detectors loaded", seconds=round(time.perf_counter() - began, 2))
+        """Begin to consume."""
         self._consumer.watch()
 
     async def stop(self) -> None:

@@ -49,7 +49,7 @@ class Rejected:
         return key if isinstance(key, str) else None
 
 
-def read(value: bytes | None, published: datetime) -> Job | Cancel | Replay | Rejected:
+def read(value: bytes | None) -> Job | Cancel | Replay | Rejected:
     """Return what a message's bytes are; raises :class:`UnreadableError` where no record can be made of them."""
     if value is None:
         raise UnreadableError(ErrorCode.INVALID_MESSAGE, "the message has no value")
@@ -65,7 +65,7 @@ def read(value: bytes | None, published: datetime) -> Job | Cancel | Replay | Re
     if fault is not None:
         return Rejected(tenant, fault, document)
     try:
-        return _message(value, document, tenant, published)
+        return _message(value, document, tenant)
     except ValidationError as error:
         return Rejected(tenant, _fault_of(error, document), document)
 
@@ -125,9 +125,7 @@ def _size(value: object) -> int:
         return 2 * MAX_JOB_BYTES
 
 
-def _message(
-    value: bytes, document: Mapping[str, Any], tenant: str, published: datetime
-) -> Job | Cancel | Replay | Rejected:
+def _message(value: bytes, document: Mapping[str, Any], tenant: str) -> Job | Cancel | Replay | Rejected:
     # From JSON and strictly: "5" is no number, and the published JSON Schema says the same.
     match document.get("type", "job"):
         case "cancel":
@@ -137,8 +135,6 @@ def _message(
     job = Job.model_validate_json(value, strict=True)
     if job.deadline is not None and job.deadline >= _END_OF_TIME:
         return Rejected(tenant, Fault(ErrorCode.INVALID_MESSAGE, "deadline"), document)
-    if job.deadline is not None and job.deadline <= published:
-        return Rejected(tenant, Fault(ErrorCode.DEADLINE_PASSED, "deadline"), document)
     if job.metadata and _size(job.metadata) > MAX_METADATA_BYTES:
         return Rejected(tenant, Fault(ErrorCode.INVALID_MESSAGE, "metadata"), document)
     return job

@@ -23,6 +23,7 @@ from services.classifier import arrival, intake
 from services.classifier.arrival import Arrival
 from services.classifier.classify import classify
 from services.classifier.intake import Fault, Rejected
+from services.detect import warm
 from services.runtime import ledger, queries, vault
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
@@ -55,14 +56,16 @@ class ClassifierStage:
     """Intake and classification of micro-batches."""
 
     def __init__(self, host: Host, clock: Callable[[], datetime]) -> None:
-        """Take the host's parts; ``clock`` gives the time that entries carry."""
+        """Take the host's parts and load the detectors; ``clock`` gives the time that entries carry."""
+        # Before the service joins its group: loading takes a second, many on a busy machine, without one heartbeat.
+        warm()
         self._host = host
         self._clock = clock
         self._sweep_after: Final = timedelta(seconds=host.settings.sweep_after_s)
 
     def read(self, record: ConsumerRecord[bytes, bytes]) -> Item:
         """Return the record's message; raises ``UnreadableError``."""
-        return Item(record, intake.read(record.value, intake.published_at(record.timestamp)))
+        return Item(record, intake.read(record.value))
 
     async def run(self, items: Sequence[Item]) -> Sequence[Outgoing]:
         """Take in one slice."""
@@ -122,6 +125,8 @@ class ClassifierStage:
         return arrivals
 
     def _job(self, item: Item, job: Job) -> Arrival:
+        # Rejected under its own key: a job that ran in time is the same job when it is published again too late.
+        too_late = job.deadline is not None and job.deadline <= intake.published_at(item.record.timestamp)
         return Arrival(
             source=arrival.source_of(item.record),
             tenant=job.tenant,
@@ -129,8 +134,8 @@ class ClassifierStage:
             record_id=new_record_id(),
             content=item.content,
             job=job,
-            classification=classify(job),
-            fault=None,
+            classification=None if too_late else classify(job),
+            fault=Fault(ErrorCode.DEADLINE_PASSED, "deadline") if too_late else None,
         )
 
     def _rejection(self, item: Item, message: Rejected) -> Arrival:

@@ -96,7 +96,8 @@ class SlidingConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Keep the windows that stayed, drop the others, open the gate. Nothing may await here."""
         ours = set(assigned)
         self._windows = {partition: window for partition, window in self._windows.items() if partition in ours}
-        self._committed = {partition: base for partition, base in self._committed.items() if partition in ours}
+        # What the group has committed may have been lost or moved meanwhile: every base is committed once more.
+        self._committed.clear()
         if self._consumer is not None:
             for partition, window in self._windows.items():
                 if window.next_offset is not None:

@@ -95,6 +95,22 @@ async def test_a_sealed_job_is_asked_to_be_published_again(flow: Flow) -> None:
     assert (record_of(message), content(message)["status"]) == (record_id, "republish")
 
 
+async def test_a_job_published_again_after_its_deadline_is_still_the_same_job(flow: Flow) -> None:
+    document = job(idempotency_key="k1", deadline=(PUBLISHED + timedelta(minutes=1)).isoformat())
+    first = await take_in(flow.classifier, document)
+    assert await take_in(flow.classifier, published(document, at=PUBLISHED + timedelta(hours=1))) == first
+    assert await counts(flow.host) == one_record(1)
+
+
+async def test_a_job_that_comes_after_its_deadline_is_rejected_once(flow: Flow) -> None:
+    document = job(idempotency_key="k1", deadline=PUBLISHED.isoformat())
+    [rejected] = await take_in(flow.classifier, document)
+    assert content(rejected)["status"] == "rejected"
+    assert content(rejected)["error"] == {"code": "deadline_passed", "field": "deadline"}
+    assert await take_in(flow.classifier, published(document, at=PUBLISHED + timedelta(hours=1))) == [rejected]
+    assert await owner(flow.host, "k1") == record_of(rejected)
+
+
 async def test_the_same_key_with_another_payload_is_a_conflict_that_names_the_other(flow: Flow) -> None:
     [first] = await take_in(flow.classifier, job(idempotency_key="k1"))
     [conflict] = await take_in(flow.classifier, job("another", idempotency_key="k1"))

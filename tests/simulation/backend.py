@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import orjson
@@ -89,9 +89,6 @@ class Backend:
 
     def _publish(self, document: dict[str, Any]) -> None:
         self._left -= 1
-        deadline = document.get("deadline")
-        if deadline is not None and datetime.fromisoformat(deadline) <= self._world.now():
-            return  # published again so late it would be a rejected message, with a record of its own
         self._append(document)
         if self._world.chance.random() < 0.08:
             self._world.trace.fault("a client's acknowledgement lost")

@@ -8,10 +8,9 @@ from contextvars import Context
 from typing import Final
 
 from simulation.process import Process, State
-from simulation.world import World
+from simulation.world import MAX_SKEW, World
 
 INSTANCES: Final = {"classifier": 2, "router": 2, "executor": 3, "recorder": 2}
-MAX_SKEW_S: Final = 0.3
 
 
 class Instance:
@@ -23,7 +22,9 @@ class Instance:
         self._world = world
         self._name = name
         self._starts = 0
-        self._skew_s = world.chance.choice((0.0, 0.0, world.chance.uniform(-MAX_SKEW_S, MAX_SKEW_S)))
+        self._skew_s = world.chance.choice(
+            (0.0, 0.0, world.chance.uniform(-MAX_SKEW.total_seconds(), MAX_SKEW.total_seconds()))
+        )
 
     def start(self) -> None:
         """Start a process, and another after its end."""

@@ -20,7 +20,23 @@ from simulation.world import World
 def judged(world: World, backend: Backend) -> list[str]:
     """Return every promise that a run has broken, of those that show at its end."""
     history = history_of(world, backend)
-    return [*faults(history, further_records=backend.further_records), *_doubts_without_a_fault(world, history)]
+    return [
+        *faults(history, further_records=backend.further_records),
+        *_doubts_without_a_fault(world, history),
+        *_answers_untold(world, history),
+    ]
+
+
+def _answers_untold(world: World, history: History) -> Iterator[str]:
+    """Say which answer a process had in hand, and did not die with, that no record tells."""
+    told = {
+        UUID(entry.content()["data"]["claim"])
+        for chain in history.chains.values()
+        for entry in chain
+        if entry.kind in (EntryKind.ATTEMPT_FINISHED, EntryKind.LATE_RESULT)
+    }
+    for claim in sorted(set().union(*world.learned) - told):
+        yield f"the answer to claim {claim} came, and is in no record"
 
 
 def _doubts_without_a_fault(world: World, history: History) -> Iterator[str]:

@@ -67,6 +67,9 @@ class Process:
         self._fuse_of_next_call: tuple[int, Callable[[], None]] | None = None
         self._stopping: asyncio.Event | None = None
         self._broker: Final = FastStreamBroker(world, name)
+        self.learned: Final[set[UUID]] = set()
+        """Claims whose answer it has had in hand; a process that is killed takes them along."""
+        world.learned.append(self.learned)
 
     # -- the operating system -------------------------------------------------------------------------------------
 
@@ -105,6 +108,7 @@ class Process:
         if self.state is State.DEAD:
             return
         self._world.trace.note(self.name, "killed")
+        self.learned.clear()
         self._end()
         for subscriber in self._broker.subscribers:
             subscriber.fall_silent()
@@ -150,6 +154,10 @@ class Process:
         lease = world.database.tables.lease.get(UUID(found.content()["data"]["worker"]))
         if lease is None or lease.expires_at <= world.true_now():
             world.broken.append(f"a call for {found.record_id} whose worker's lease has expired")
+
+    def learns(self, claim: str) -> None:
+        """Remember an answer that has to be told: by the record, or by a late entry."""
+        self.learned.add(UUID(claim))
 
     def _idle_in_transaction(self) -> None:
         """Have the server end a session that stands still with a transaction open."""

@@ -54,6 +54,9 @@ class Caller(Protocol):
     def calls(self, claim: str) -> None:
         """Be told of a call at the moment it is sent."""
 
+    def learns(self, claim: str) -> None:
+        """Be told of an answer at the moment it is in hand."""
+
 
 class MemoryProvider:
     """All providers of the catalog. ``fate`` is asked once a call."""
@@ -148,9 +151,12 @@ class MemoryTransport:
             self._caller.calls(claim)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._provider.serve(body, claim)
+                answer = await self._provider.serve(body, claim)
         except TimeoutError:
             return Broken(FailureClass.TIMEOUT_SENT)
+        if self._caller is not None and isinstance(answer, HttpAnswer):
+            self._caller.learns(claim)
+        return answer
 
     async def close(self) -> None:
         """There are no connections."""

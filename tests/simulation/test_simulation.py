@@ -58,8 +58,8 @@ MET = {
     "verdict not_charged": 5,
     "swept": 10,
     "stale_outcome": 10,
-    "answer_put_aside": 4,
-    "answer_recovered": 3,
+    "answer_put_aside": 2,
+    "answer_recovered": 1,
     "rebalance with calls in flight": 20,
     "redelivery met a stored row": 20,
 }

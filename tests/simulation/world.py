@@ -18,7 +18,10 @@ from uuid import UUID
 import asyncpg
 from aiokafka.errors import KafkaTimeoutError, OutOfOrderSequenceNumber
 
+from schemas.codes import EntryKind
 from schemas.topics import TOPICS
+from services.runtime.chain import claim_of
+from services.runtime.ledger import Entry
 from services.runtime.settings import Settings, TopicOverride
 from simulation.broker import Broker, Group
 from simulation.disks import Disks
@@ -37,6 +40,8 @@ SWEEP_AFTER_S: Final = 6.0
 SESSION_S: Final = 5.0
 REBALANCE_S: Final = 10.0
 IDLE_IN_TRANSACTION_S: Final = 2.0
+MAX_SKEW: Final = timedelta(seconds=0.3)
+"""How far a process's clock may be from the servers'."""
 _FAILING: Final[tuple[Kind, ...]] = (
     "lost", "lost", "lost_uncharged", "hang", "unsent", "status", "malformed", "refuse", "answer",
 )  # fmt: skip
@@ -89,6 +94,8 @@ class World:
         self.weather = Weather()
         self.broken: Final[list[str]] = []
         """What happened that must never happen, even for a moment. A service would handle it if it were raised."""
+        self.learned: Final[list[set[UUID]]] = []
+        """Claims whose answer came, by process, of every process that was not killed."""
         self.settings: Final = settings(self.chance.choice(("1.00", "1.00", "0")))
         self.broker: Final = Broker(
             lambda: int(self.now().timestamp() * 1000), session_timeout_s=SESSION_S, rebalance_timeout_s=REBALANCE_S
@@ -230,12 +237,15 @@ class BrokerTraffic:
 
 
 class WatchedDatabase(MemoryDatabase):
-    """The database, looked at after every commit: what is stored must never change, and a hold has its row."""
+    """The database, looked at after every commit: what is stored must never change, a hold has its row, and nobody goes
+    on behind the open claim of a worker that lives."""
 
     _watched: Tables | None = None
 
     def __init__(self, world: World, traffic: DatabaseTraffic) -> None:
         self._world = world
+        self._lapsed: dict[UUID, datetime] = {}
+        """When the lease of a worker was last renewed after it had expired: whoever looked before was right."""
         super().__init__(world.true_now, traffic)
 
     @property
@@ -249,16 +259,33 @@ class WatchedDatabase(MemoryDatabase):
         old, self._watched = self._watched, new
         if old is None:
             return
+        now = self._world.true_now()
+        for worker, lease in new.lease.items():
+            if worker in old.lease and old.lease[worker].expires_at <= now < lease.expires_at:
+                self._lapsed[worker] = now
         for record_id, chain in new.entry.items():
             before = old.entry.get(record_id, ())
             if chain is not before:
                 if list(chain[: len(before)]) != list(before):
                     self._world.broken.append(f"stored entries of {record_id} have changed")
+                if before and before[-1].kind == EntryKind.ATTEMPT_STARTED:
+                    self._watch_claim(new, before[-1], chain[len(before)])
                 self._tell(record_id, [entry.kind for entry in chain[len(before) :]])
             if (chain[-1].kind == "held") != (record_id in new.held):
                 self._world.broken.append(f"the held row of {record_id} does not go with its last entry")
         if old.entry.keys() - new.entry.keys():
             self._world.broken.append("a record is gone")
+
+    def _watch_claim(self, tables: Tables, open_claim: Entry, follower: Entry) -> None:
+        """See that only its own worker goes on behind an open claim, as long as that lives."""
+        if follower.kind == EntryKind.ATTEMPT_FINISHED:
+            return
+        claim = claim_of(open_claim, open_claim.content()["data"])
+        lease, now = tables.lease.get(claim.worker), self._world.true_now()
+        lives = lease is not None and lease.expires_at > now
+        claimed_at = datetime.fromisoformat(open_claim.content()["recorded_at"]) - MAX_SKEW
+        if lives and self._lapsed.get(claim.worker, BEGINNING) < claimed_at and now + MAX_SKEW < claim.deadline:
+            self._world.broken.append(f"{open_claim.record_id} has two owners: its worker lives, and another goes on")
 
     def _tell(self, record_id: UUID, kinds: list[str]) -> None:
         trace = self._world.trace

@@ -94,3 +94,19 @@ async def test_records_that_come_before_the_listener_is_told_are_fetched_again(
 
         await broker.announce()
         await desk.until_begun(10)
+
+
+async def test_offsets_that_the_group_has_lost_are_committed_again(broker: MemoryConsumer, desk: Desk) -> None:
+    async with running(broker, desk.work) as consumer:
+        await broker.rebalance([P0])
+        await desk.until_begun(10)
+        await desk.end(P0, 0, 1)
+        await consumer.on_partitions_revoked([])
+        assert broker.committed[P0] == 2
+
+        broker.committed.clear()
+        broker.take([P0])
+        await broker.announce()
+        await consumer.on_partitions_revoked([])
+
+        assert broker.committed[P0] == 2
