@@ -12,6 +12,7 @@ from typing import Final
 
 SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
+WINDOW: Final = "tests/unit/runtime/test_runtime_sliding_laws.py"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ MUTANTS: Final = (
         "services/runtime/sliding.py",
         "        await self._work(record)\n        window.finish(slot)\n",
         "        window.finish(slot)\n        await self._work(record)\n",
+        suite=WINDOW,
     ),
     Mutant(
         "a failed batch is acknowledged",
@@ -82,6 +84,7 @@ MUTANTS: Final = (
         "services/executor/work.py",
         "        return claim.worker in await self.tools.store.patiently(lambda: self.tools.lease.alive(",
         "        return None in await self.tools.store.patiently(lambda: self.tools.lease.alive(",
+        shows="has two owners",
     ),
     Mutant(
         "a call starts without a lease",
@@ -98,16 +101,18 @@ MUTANTS: Final = (
         shows="in silence",
     ),
     Mutant(
-        "a hold ends the doubt",
+        "a doubt is forgotten",
         "services/runtime/chain.py",
-        "        if verdict in _DOUBT_VERDICTS:\n",
-        "        if True:\n",
+        "        return any(claim.seq >= self._disclosed_until for claim in self.unresolved)\n",
+        "        return False\n",
+        shows="in silence",
     ),
     Mutant(
         "a late answer is dropped",
         "services/executor/recording.py",
         "        if answer.learned:\n",
         "        if not answer.learned:\n",
+        shows="is in no record",
     ),
     Mutant(
         "side rows are written for a redelivery",

@@ -5,21 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import pytest
 
-from services.recorder.late import LateEntries
-from services.recorder.sweeper import Sweeper
-from services.runtime.chain import Progress
-from services.runtime.lease import Lease
 from simulation.run import simulate
 from simulation.seeds import Summary, simulate_all
-from simulation.subscriber import Subscriber
 
 SEEDS = int(os.environ.get("WAYBILL_SIMULATION_SEEDS", "1000"))
 TESTS = Path(__file__).parents[1]
@@ -100,46 +91,3 @@ def test_it_is_the_same_in_every_process() -> None:
     )
 
     assert told.stdout == simulate(11).trace
-
-
-# -- planted mistakes: a simulation that misses these would miss others -----------------------------------------------
-
-
-async def _nothing(*_: object) -> int:
-    return 0
-
-
-async def _claims_without_waiting(self: Lease) -> None:
-    return
-
-
-def _swallows(subscriber: type[Subscriber]) -> Callable[..., object]:
-    handle = subscriber._handle
-
-    async def acknowledged_all_the_same(self: Subscriber, handler: Callable[..., object], batch: object) -> None:
-        async def swallowed(records: object) -> None:
-            try:
-                await handler(records)  # type: ignore[misc]
-            except Exception:
-                return
-
-        await handle(self, swallowed, batch)  # type: ignore[arg-type]
-
-    return acknowledged_all_the_same
-
-
-MISTAKES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "doubt is forgotten": lambda: mock.patch.object(Progress, "in_doubt", property(lambda _: False)),
-    "a batch that failed is acknowledged": lambda: mock.patch.object(Subscriber, "_handle", _swallows(Subscriber)),
-    "nobody sweeps": lambda: mock.patch.object(Sweeper, "sweep", _nothing),
-    "what lies aside stays there": lambda: mock.patch.object(LateEntries, "drain", _nothing),
-    "a lease is believed for ever": lambda: mock.patch.multiple(
-        Lease, valid=property(lambda _: True), until_valid=_claims_without_waiting
-    ),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_planted_mistake_is_found(mistake: str) -> None:
-    with mock.patch.object(sys.modules["simulation.run"], "HORIZON_S", 300.0), MISTAKES[mistake]():
-        assert any(simulate(seed).faults for seed in range(SEEDS))
