@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from services.proof.note import VerifyingKey
 HISTORY: Final = "checkpoints"
 LATEST: Final = "latest"
 LOCK: Final = "lock"
+LOCK_PATIENCE_S: Final = 5.0
+"""Publishing takes milliseconds: who holds the lock for longer has been stopped."""
 _TAIL_BYTES: Final = 64 * 1024
 _DASH: Final = "\N{EM DASH}".encode()
 
@@ -67,7 +70,8 @@ class CheckpointFolder:
     def publish(self, previous: Checkpoint | None, note: str) -> bool:
         """Append a checkpoint that extends ``previous``; False, doing nothing, if that is not the newest any more.
 
-        The file has reached the disk when this returns. Raises :class:`FolderError` while another holds the lock.
+        The file has reached the disk when this returns. Raises :class:`FolderError` where another keeps the lock.
+        Blocks: call it from a thread.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -116,13 +120,22 @@ class CheckpointFolder:
     def _locked(self) -> Iterator[None]:
         descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FolderError(f"another notary is publishing in {self.path}") from None
+            deadline = time.monotonic() + LOCK_PATIENCE_S
+            while not _taken(descriptor):
+                if time.monotonic() > deadline:
+                    raise FolderError(f"another notary holds the lock of {self.path}")
+                time.sleep(0.01)
             yield
         finally:
             os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _complete(content: bytes) -> tuple[list[str], int]:

@@ -1,8 +1,8 @@
 """Packs: which entry stands at which leaf of the tree, some thousand at a time.
 
 A pack covers whole transactions: every entry whose ``xid`` is in ``[xid_from, xid_to)``, in the order of ``xid``,
-record and position in the record. Its digest chains over all packs, so a signed one fixes every position, every transaction
-number, and which transactions are covered at all.
+record and position in the record. Its digest chains over all packs, so a signed one fixes every position, every
+transaction number, and which transactions are covered at all.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ FROM (
 ) AS t;
 
 -- name: hashes
--- The hashes of some entries by record and position, in the order asked for; null where there is no such entry.
-SELECT e.entry_hash
+-- The hashes of some entries by record and position, in the order asked for; null where there is no such entry. One row
+-- for each even where somebody took the primary key away and stored two.
+SELECT (SELECT e.entry_hash FROM record.entry e WHERE e.record_id = w.record_id AND e.seq = w.seq LIMIT 1) AS entry_hash
 FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS w (record_id, seq, place)
-LEFT JOIN record.entry e ON e.record_id = w.record_id AND e.seq = w.seq
 ORDER BY w.place;
 
 -- name: chain
