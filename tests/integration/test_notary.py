@@ -14,7 +14,7 @@ import pytest_asyncio
 from support import sql
 from support.chains import appended, chain
 from support.databases import new_database
-from support.notaries import KEY, folder, notary, record, verified
+from support.notaries import KEY, folder, notary, record, signed, verified
 from support.servers import Servers
 
 from services.proof.folder import CheckpointFolder
@@ -45,10 +45,10 @@ def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_every_entry_gets_one_position_and_is_signed(pool: Pool, tmp_path: Path) -> None:
     signer = notary(pool, tmp_path)
     assert (await signer.run_once()).size == 0
-    for records in (1, 9, 3):
+    for records, total in ((1, 1), (9, 10), (3, 13)):
         await record(pool, records)
         assert await signer.unproven_s() > 0
-        await signer.run_once()
+        await signed(signer, total * ENTRIES)
         assert await signer.unproven_s() == 0
     found = await verified(pool, folder(tmp_path))
     assert found.faults == []
@@ -59,7 +59,7 @@ async def test_every_entry_gets_one_position_and_is_signed(pool: Pool, tmp_path:
 async def test_nothing_new_is_nothing_to_sign(pool: Pool, tmp_path: Path) -> None:
     await record(pool)
     signer = notary(pool, tmp_path)
-    before = await signer.run_once()
+    before = await signed(signer, ENTRIES)
     assert await signer.run_once() == before
     assert len(folder(tmp_path).history()) == 2  # the empty tree, and this
 
@@ -81,15 +81,14 @@ async def test_an_older_transaction_holds_everything_back_until_it_ends(
         await appended(older, chain(late, ["received"]))
         assert (await signer.run_once()).size == 0
         await (transaction.commit() if commits else transaction.rollback())
-    newest = await signer.run_once()
-    assert newest.size == 3 * ENTRIES + commits
+    await signed(signer, 3 * ENTRIES + commits)
     found = await verified(pool, folder(tmp_path))
     assert (found.faults, found.uncovered) == ([], 0)
 
 
 async def test_what_is_not_covered_yet_is_checked_and_counted(pool: Pool, tmp_path: Path) -> None:
     await record(pool, 2)
-    await notary(pool, tmp_path).run_once()
+    await signed(notary(pool, tmp_path), 2 * ENTRIES)
     await record(pool, 5)
     found = await verified(pool, folder(tmp_path))
     assert (found.faults, found.entries, found.uncovered) == ([], 7 * ENTRIES, 5 * ENTRIES)
@@ -104,12 +103,12 @@ async def test_positions_without_a_signature_are_signed_by_the_next_run(
     with monkeypatch.context() as broken:
         broken.setattr(CheckpointFolder, "publish", _disk_full)
         with pytest.raises(OSError, match="full"):
-            await signer.run_once()
+            await signed(signer, 4 * ENTRIES)
     assert await pool.fetchval(_SQL["packs"]) > 0
     assert folder(tmp_path).newest().size == 0
     found = await verified(pool, folder(tmp_path))
     assert (found.faults, found.uncovered) == ([], 4 * ENTRIES)
-    assert (await notary(pool, tmp_path).run_once()).size == 4 * ENTRIES
+    await signed(notary(pool, tmp_path), 4 * ENTRIES)
 
 
 def _disk_full(*_: object) -> bool:
@@ -126,8 +125,7 @@ async def test_notaries_at_the_same_time_make_one_history(pool: Pool, tmp_path: 
             await record(pool, 2)
 
     await asyncio.gather(sign(), work(), sign(), work(), sign())
-    newest = await notary(pool, tmp_path).run_once()
-    assert newest.size == 20 * ENTRIES
+    await signed(notary(pool, tmp_path), 20 * ENTRIES)
     found = await verified(pool, folder(tmp_path))
     assert (found.faults, found.uncovered) == ([], 0)
     assert found.checkpoints == len(folder(tmp_path).history())
@@ -138,7 +136,7 @@ async def test_the_key_of_packs_fences_a_notary_that_is_behind(pool: Pool, tmp_p
     await behind.run_once()
     await record(pool, 1)
     seen = await behind._log_after(folder(tmp_path).newest())
-    await ahead.run_once()
+    await signed(ahead, ENTRIES)
     packs = await pool.fetchval(_SQL["packs"])
     assert await behind._pack(seen) is None
     assert await pool.fetchval(_SQL["packs"]) == packs
@@ -147,9 +145,9 @@ async def test_the_key_of_packs_fences_a_notary_that_is_behind(pool: Pool, tmp_p
 async def test_a_database_restored_to_an_earlier_state_is_not_signed(
     servers: Servers, database: str, tmp_path: Path
 ) -> None:
-    await _record_and_sign(database, tmp_path, 3)
+    await _record_and_sign(database, tmp_path, 3, 3)
     async with new_database(servers.database_url, database) as restored:
-        await _record_and_sign(database, tmp_path, 2)
+        await _record_and_sign(database, tmp_path, 2, 5)
         published = folder(tmp_path).history()
         pool = await open_pool(restored, service="test", size=2)
         try:
@@ -166,34 +164,32 @@ async def test_a_database_restored_to_an_earlier_state_is_not_signed(
         finally:
             pool.terminate()
     # The true database goes on as if nothing had been.
-    await _record_and_sign(database, tmp_path, 1)
+    await _record_and_sign(database, tmp_path, 1, 6)
 
 
 async def test_another_history_of_the_same_length_is_not_signed(
     servers: Servers, migrated: str, database: str, tmp_path: Path
 ) -> None:
-    await _record_and_sign(database, tmp_path, 3)
+    await _record_and_sign(database, tmp_path, 3, 3)
     async with new_database(servers.database_url, migrated) as other:
-        await _record_and_sign(other, tmp_path / "its own", 3)
+        await _record_and_sign(other, tmp_path / "its own", 3, 3)
         with pytest.raises(RefusedError, match="first 21 entries are not those that were signed"):
-            await _record_and_sign(other, tmp_path, 1)
+            await _record_and_sign(other, tmp_path, 1, 4)
 
 
 async def test_another_cluster_is_not_signed(pool: Pool, tmp_path: Path) -> None:
     await record(pool)
-    newest = await notary(pool, tmp_path).run_once()
+    newest = await signed(notary(pool, tmp_path), ENTRIES)
     elsewhere = replace(newest, system=newest.system + 1)
     assert CheckpointFolder(tmp_path / "moved" / "checkpoints", KEY.public).publish(None, elsewhere.signed(KEY))
     with pytest.raises(RefusedError, match=f"this is cluster {newest.system}"):
         await notary(pool, tmp_path / "moved").run_once()
 
 
-async def test_damaged_positions_are_not_built_upon(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_damaged_positions_are_not_built_upon(pool: Pool, tmp_path: Path) -> None:
     signer = notary(pool, tmp_path)
     await record(pool, 3)
-    await signer.run_once()
+    await signed(signer, 3 * ENTRIES)
     tamper = sql.load("tamper")
     await pool.execute(tamper["unlock"])
     first = (await pool.fetch(tamper["packs"]))[-1]["first_leaf"]
@@ -205,10 +201,10 @@ async def test_damaged_positions_are_not_built_upon(
         await signer.run_once()
 
 
-async def _record_and_sign(url: str, path: Path, records: int) -> None:
+async def _record_and_sign(url: str, path: Path, records: int, total: int) -> None:
     pool = await open_pool(url, service="test", size=2)
     try:
         await record(pool, records)
-        await notary(pool, path).run_once()
+        await signed(notary(pool, path), total * ENTRIES)
     finally:
         await pool.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import notary_process, sql
-from support.notaries import folder, notary, record, verified
+from support.notaries import folder, notary, record, signed, verified
 
 from services.runtime.faultpoints import FaultPoint
 from services.runtime.postgres import open_pool
@@ -34,7 +34,7 @@ async def _stopped(process: subprocess.Popen[str]) -> None:
 def _start(database: str, path: Path) -> subprocess.Popen[str]:
     path_variable = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.Popen(
-        [sys.executable, notary_process.__file__, database, str(path), str(path)],
+        [sys.executable, notary_process.__file__, database, str(path), str(path), str(3 * 7)],
         env={**os.environ, "PYTHONPATH": path_variable},
         stdout=subprocess.PIPE,
         text=True,
@@ -51,10 +51,9 @@ async def test_a_stopped_notary_that_wakes_publishes_nothing_older(database: str
     try:
         await _stopped(process)
         await pool.execute(_SQL["end_open_transactions"])
-        for _ in range(2):
+        for records in (5, 7):
             await record(pool, 2)
-            replaced = await notary(pool, tmp_path).run_once()
-        assert replaced.size == 7 * 7
+            replaced = await signed(notary(pool, tmp_path), records * 7)
         process.send_signal(signal.SIGCONT)
         out, _ = await asyncio.to_thread(process.communicate, timeout=BOUND_S)
     finally:
@@ -82,7 +81,7 @@ async def test_a_killed_notary_leaves_nothing_that_the_next_cannot_sign(
     finally:
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert (await notary(pool, tmp_path).run_once()).size == 3 * 7
+    await signed(notary(pool, tmp_path), 3 * 7)
     found = await verified(pool, folder(tmp_path))
     assert (found.faults, found.uncovered) == ([], 0)
     await pool.close()

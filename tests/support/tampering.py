@@ -166,15 +166,18 @@ async def xid(on: Target) -> None:
 
 
 async def xid_and_position(on: Target) -> None:
-    """The order stays what it was, and the tree with it: only the digest of positions tells."""
-    pack = on.chance.choice(on.packs)
-    found = list(pack)
-    # The first entry of a transaction joins the one before, or the last moves on: no entry passes another.
-    at = next((n for n in range(1, len(found)) if found[n - 1].xid < found[n].xid - 1), None)
-    place, moved = (at, found[at].xid - 1) if at is not None else (0, pack.before.xid)
-    await on.set(next(e for e in on.entries if _is(found[place], e)), "xid", moved)
+    """No entry passes another, and the tree stays what it was: only the digest of positions tells."""
+    possible = []
+    for pack in on.packs:
+        least = pack.before.xid
+        for place, position in enumerate(pack):
+            possible += [(pack, place, moved) for moved in range(least, position.xid)][-1:]
+            least = position.xid + 1
+    pack, place, moved = on.chance.choice(possible)
+    await on.set(next(entry for entry in on.entries if _is(list(pack)[place], entry)), "xid", moved)
     await on.repack(
-        pack.first_leaf, lambda all_: [p._replace(xid=moved) if n == place else p for n, p in enumerate(all_)]
+        pack.first_leaf,
+        lambda all_: [p._replace(xid=moved) if n == place else p for n, p in enumerate(all_)],
     )
 
 
