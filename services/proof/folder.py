@@ -56,9 +56,17 @@ class CheckpointFolder:
                 )
         return newest
 
-    def history(self) -> list[Checkpoint]:
-        """Return all published checkpoints, oldest first; raises :class:`ProofError` for one that is not signed."""
-        return [Checkpoint.opened(note, self._key) for note in _complete(self._read(self._history))[0]]
+    def history(self, least: int = 0) -> list[Checkpoint]:
+        """Return the published checkpoints of at least so many entries, oldest first.
+
+        Raises :class:`ProofError` for one of them that is not signed; signatures of smaller ones are not looked at.
+        """
+        notes, _ = _complete(self._read(self._history))
+        return [
+            Checkpoint.opened(note, self._key)
+            for note in notes
+            if not least or Checkpoint.parse(note.partition("\n\n")[0]).size >= least
+        ]
 
     def newest_note(self) -> str:
         """Return the newest checkpoint as it was signed; raises :class:`FolderError` where there is none."""

@@ -162,7 +162,7 @@ async def record_id(on: Target) -> None:
 async def xid(on: Target) -> None:
     entry = on.entry()
     others = sorted({e["xid"] for e in on.entries} - {entry["xid"]})
-    await on.set(entry, "xid", on.chance.choice([*others, entry["xid"] + 1, entry["xid"] - 1, 1, 2**62]))
+    await on.set(entry, "xid", on.chance.choice([*others, entry["xid"] + 1, entry["xid"] - 1, 1, 2**62, 2**64 - 1]))
 
 
 async def xid_and_position(on: Target) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,6 @@ from services.cli.records import select
 from services.cli.verification import state, trust
 from services.cli.verification.walk import SESSION, Findings, Walk, log_at, system
 from services.proof.checkpoint import Checkpoint
-from services.proof.note import VerifyingKey
 from services.proof.pack import Log
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
@@ -68,7 +67,7 @@ def verify(
     verified = uvloop.run(job)
     found = verified.findings
     emit(_as_json(verified), json=json, text=_as_text(verified))
-    if found.faults:
+    if found.fault_count:
         raise typer.Exit(DAMAGED)
 
 
@@ -79,28 +78,20 @@ async def _verify(
     pool = await open_pool(settings.database_url, service="verify", size=3, session=SESSION)
     try:
         cluster = await system(pool)
-        signed = trust.history(published, cluster)
-        start = await _start(pool, signed, trusted, cluster, since, state_file)
+        done = state.read(state_file, str(trusted), cluster) if state_file else None
+        signed = trust.history(published, cluster, done.tree.size if done else 0)
+        start = done or await _start(pool, signed, since)
         walk = Walk(pool, signed, start)
         with _progress(signed[-1].size, start.tree.size) as shown:
             found = await walk.run(_advancing(shown, state_file, str(trusted), cluster))
-        if state_file is not None and not found.faults:
+        if state_file is not None and not found.fault_count:
             state.write(state_file, str(trusted), cluster, walk.log)
     finally:
         await pool.close()
     return Verified(signed[-1], start.tree.size, walk.findings)
 
 
-async def _start(
-    pool: asyncpg.Pool[Any],
-    signed: list[Checkpoint],
-    trusted: VerifyingKey,
-    cluster: int,
-    since: datetime | None,
-    state_file: Path | None,
-) -> Log:
-    if state_file is not None:
-        return state.read(state_file, str(trusted), cluster) or Log.empty()
+async def _start(pool: asyncpg.Pool[Any], signed: Sequence[Checkpoint], since: datetime | None) -> Log:
     earlier = [checkpoint for checkpoint in signed if since is not None and checkpoint.time <= since]
     # Where what is stored there is not what was signed, the walk begins at the beginning and finds out why.
     return (await log_at(pool, earlier[-1]) if earlier else None) or Log.empty()
@@ -137,13 +128,13 @@ def _advancing(shown: Progress, file: Path | None, key: str, cluster: int) -> Ca
 def _as_json(verified: Verified) -> dict[str, Any]:
     found, newest = verified.findings, verified.newest
     return {
-        "intact": not found.faults,
+        "intact": not found.fault_count,
         "from_entry": verified.start,
         "entries": found.entries,
         "uncovered": found.uncovered,
         "checkpoints": found.checkpoints,
         "newest_checkpoint": {"size": newest.size, "root": newest.root.hex(), "time": newest.time},
-        "fault_count": len(found.faults),
+        "fault_count": found.fault_count,
         "faults": [fault._asdict() for fault in found.faults[:SHOWN_FAULTS]],
     }
 
@@ -158,11 +149,11 @@ def _as_text(verified: Verified) -> str:
     ]
     if found.uncovered:
         lines.append(f"{found.uncovered:,} later entries are chained, but not covered by a checkpoint yet.")
-    if not found.faults:
+    if not found.fault_count:
         lines.append("Everything holds.")
     else:
         lines += [str(fault) for fault in found.faults[:SHOWN_FAULTS]]
-        if (more := len(found.faults) - SHOWN_FAULTS) > 0:
+        if (more := found.fault_count - SHOWN_FAULTS) > 0:
             lines.append(f"… and {more:,} more.")
         lines.append("The record was CHANGED, or the checkpoints are not of this record.")
     return "\n".join(lines)

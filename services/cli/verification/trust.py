@@ -60,12 +60,16 @@ def folder(settings: Settings, key: str | None, path: Path | None) -> tuple[Chec
     return CheckpointFolder(path or settings.checkpoint_dir, trusted), trusted
 
 
-def history(published: CheckpointFolder, system: int) -> list[Checkpoint]:
-    """Return all checkpoints, oldest first, each signed; raises where they are none or no single history."""
+def history(published: CheckpointFolder, system: int, least: int = 0) -> list[Checkpoint]:
+    """Return all checkpoints of at least so many entries, oldest first, each signed.
+
+    Raises :class:`NothingToTrustError` where there are none, :class:`CheckpointsContradictError` where they are no
+    single history, and ``ProofError`` for one that is not signed.
+    """
     published.newest()
-    checkpoints = published.history()
+    checkpoints = published.history(least)
     if not checkpoints:
-        raise NothingToTrustError(f"no checkpoint has been published in {published.path}")
+        raise NothingToTrustError(f"no checkpoint of {least:,} entries or more has been published in {published.path}")
     for before, after in itertools.pairwise(checkpoints):
         if after.size <= before.size or after.system != before.system:
             raise CheckpointsContradictError(
