@@ -341,17 +341,30 @@ async def delete_last_pack_and_its_entries(on: Target) -> None:
 
 
 async def history_rewritten(on: Target) -> None:
-    """Everything made anew around a changed entry: positions, trees and digests of all packs agree."""
-    entry = on.entry()
-    digest = await on.set_body(entry, _changed(entry, on.chance), rehash=True)
+    """Everything made anew around a changed entry: its chain, positions, trees and digests of all packs agree."""
+    changed = await _rewritten_chain(on)
     log = on.packs[0].before
     for pack in on.packs:
-        positions = [p._replace(entry_hash=digest) if _is(p, entry) else p for p in pack]
-        changed = Pack.of(log, positions, pack.xid_to)
-        await on.run("set_pack", pack.first_leaf, changed.hashes, column="hashes")
+        positions = [p._replace(entry_hash=changed.get((p.record_id, p.seq), p.entry_hash)) for p in pack]
+        rewritten = Pack.of(log, positions, pack.xid_to)
+        await on.run("set_pack", pack.first_leaf, rewritten.hashes, column="hashes")
         await on.run("set_pack", pack.first_leaf, log.tree.to_bytes(), column="tree")
         await on.run("set_pack", pack.first_leaf, log.positions, column="positions")
-        log = changed.after()
+        log = rewritten.after()
+
+
+async def _rewritten_chain(on: Target) -> dict[tuple[bytes, int], bytes]:
+    """Change an entry and what follows it in its record; return their new hashes."""
+    entry = on.entry()
+    changed: dict[tuple[bytes, int], bytes] = {}
+    before, body = entry, _changed(entry, on.chance)
+    for entry in on.chain(before["record_id"])[before["seq"] :]:
+        if entry["seq"] > before["seq"]:
+            new = changed[before["record_id"].bytes, before["seq"]]
+            body = entry["body"].replace(before["entry_hash"].hex(), new.hex())
+        changed[entry["record_id"].bytes, entry["seq"]] = await on.set_body(entry, body, rehash=True)
+        before = entry
+    return changed
 
 
 Tamper = Callable[[Target], Awaitable[None]]
