@@ -1,4 +1,7 @@
-"""The notary's duty in a recorder: what is told when it works, when it refuses, and when there is none."""
+"""The notary's duty in a recorder: what is told when it works, when it refuses, and when there is none.
+
+It has the recorder's rights; what others record, and what a superuser meddles with, goes through a host with all rights.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,8 @@ def gauge(host: Host, name: str) -> float:
 
 
 async def test_it_signs_and_says_so(host: OpenHost, tmp_path: Path) -> None:
-    opened = await recorder(host, tmp_path)
-    await record(opened.pool, 2)
+    opened, everything = await recorder(host, tmp_path), await host("tests")
+    await record(everything.pool, 2)
     duty = Attestation(opened, now)
     assert duty.begin()
     await duty.run_once()
@@ -51,13 +54,13 @@ async def test_it_signs_and_says_so(host: OpenHost, tmp_path: Path) -> None:
 async def test_a_refusal_is_told_once_and_ends_readiness_when_entries_have_waited(
     host: OpenHost, tmp_path: Path
 ) -> None:
-    opened = await recorder(host, tmp_path)
+    opened, everything = await recorder(host, tmp_path), await host("tests")
     duty = Attestation(opened, now)
-    await record(opened.pool, 1)
+    await record(everything.pool, 1)
     await duty.run_once()
     published = tmp_path / "checkpoints"
     published.rename(tmp_path / "away")
-    await record(opened.pool, 1)
+    await record(everything.pool, 1)
     with capture_logs() as told:
         await duty.run_once()
         await duty.run_once()
@@ -65,7 +68,7 @@ async def test_a_refusal_is_told_once_and_ends_readiness_when_entries_have_waite
     assert "folder outside is empty" in told[0]["reason"]
     assert gauge(opened, "notary_refuses") == 1
     assert opened.unready == {}, "nothing has waited for long yet"
-    await opened.pool.execute(_SQL["age"])
+    await everything.pool.execute(_SQL["age"])
     await duty.run_once()
     assert gauge(opened, "unproven_s") >= 3600
     assert "folder outside is empty" in opened.unready["notary"]
@@ -78,12 +81,12 @@ async def test_a_refusal_is_told_once_and_ends_readiness_when_entries_have_waite
 
 
 async def test_an_open_transaction_ends_readiness(host: OpenHost, tmp_path: Path) -> None:
-    opened = await recorder(host, tmp_path)
+    opened, everything = await recorder(host, tmp_path), await host("tests")
     duty = Attestation(opened, now)
-    async with opened.pool.acquire() as connection, connection.transaction():
+    async with everything.pool.acquire() as connection, connection.transaction():
         await connection.execute(_SQL["take_number"])
-        await record(opened.pool, 1)
-        await opened.pool.execute(_SQL["age"])
+        await record(everything.pool, 1)
+        await everything.pool.execute(_SQL["age"])
         await duty.run_once()
         assert "is a transaction open" in opened.unready["notary"]
     await duty.run_once()
