@@ -32,3 +32,7 @@ COMMENT ON COLUMN record.leaf_pack.tree IS 'The tree before this row: roots of i
 COMMENT ON COLUMN record.leaf_pack.positions IS 'Digest over all rows before this one.';
 COMMENT ON COLUMN record.leaf_pack.packed_at IS 'When the notary gave these positions.';
 SELECT record.protect('record.leaf_pack');
+
+-- The notary is the recorder's; people on call verify.
+GRANT SELECT, INSERT ON record.leaf_pack TO waybill_recorder;
+GRANT SELECT ON record.leaf_pack TO waybill_oncall;
