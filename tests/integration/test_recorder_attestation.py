@@ -1,6 +1,6 @@
 """The notary's duty in a recorder: what is told when it works, when it refuses, and when there is none.
 
-It has the recorder's rights; what others record, and what a superuser meddles with, goes through a host with all rights.
+It has the recorder's rights; what others record, and a superuser meddles with, goes through a host with all rights.
 """
 
 from __future__ import annotations
