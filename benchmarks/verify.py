@@ -32,6 +32,8 @@ from services.runtime import ledger
 from services.runtime.ids import new_record_id, now
 from services.runtime.ledger import ChainWriter
 from services.runtime.postgres import open_pool
+from services.standalone.logins import ADMINISTRATOR
+from services.standalone.stack import Stack
 
 SAMPLES: Final = ROOT / "schemas" / "history" / "v1"
 STAGES: Final = (
@@ -76,7 +78,9 @@ async def measure(bench: Bench, records: int) -> dict[str, float]:
     await bench.prepare()
     key = SigningKey("benchmark", Ed25519PrivateKey.generate())
     folder = CheckpointFolder(Path(bench.around.folder.root) / "checkpoints", key.public)
-    pool = await open_pool(bench.around.database_url, service="benchmark", size=3, session=SESSION)
+    # One login for everything: entries of all services, positions, and reading them.
+    url = Stack(bench.around.folder.root).database_url_of(ADMINISTRATOR)
+    pool = await open_pool(url, service="benchmark", size=3, session=SESSION)
     try:
         await fill(pool, records)
         began = time.perf_counter()
