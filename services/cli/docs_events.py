@@ -51,8 +51,16 @@ GAUGES: Final[dict[tuple[str, str], str]] = {
     ("executor", "answers_spooled"): "Answers of this process that are on disk because the database has not taken them "
     "yet.",
     ("executor", "in_flight"): "Records in work in this process.",
+    ("recorder", "checkpoint_entries"): "How many entries the newest published checkpoint covers.",
     ("recorder", "default_partition_used"): "1 while rows lie in a default partition, because the month's own was "
     "missing. On-call has to look.",
+    ("recorder", "notary_refuses"): "1 while the notary does not sign, because the database does not extend what was "
+    "signed. On-call has to look.",
+    (
+        "recorder",
+        "unproven_s",
+    ): "Seconds since the oldest entry was recorded that no published checkpoint covers; above "
+    "180 the recorder is not ready.",
 }
 """What ``waybill_<service>_state`` says, by service and name."""
 

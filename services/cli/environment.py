@@ -60,6 +60,8 @@ def stack_environment() -> dict[str, str]:
         "WAYBILL_SIMULATOR_URL": status.simulator_url,
         "WAYBILL_SECRETS_DIR": str(stack.folder.secrets),
         "WAYBILL_MASTER_KEY_FILE": str(stack.folder.master_key),
+        "WAYBILL_NOTARY_KEY_FILE": str(stack.folder.notary_key),
+        "WAYBILL_CHECKPOINT_DIR": str(stack.folder.checkpoints),
     }
     return {name: value for name, value in variables.items() if value}
 

@@ -8,8 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.cli import cancel, demo, deployment, publish, stack
+from services.cli import cancel, demo, deployment, keys, publish, stack
 from services.cli.records import held, record, replay
+from services.cli.verification import command as verification
+from services.cli.verification import proof_file
+from services.proof.errors import ProofError
 from services.runtime.errors import WaybillError
 
 app = typer.Typer(
@@ -19,15 +22,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (demo, stack, deployment, publish, cancel, record, replay, held):
+for group in (demo, stack, deployment, publish, cancel, record, replay, held, verification, proof_file, keys):
     group.register(app)
 
 
 def main() -> None:
-    """Run the command line; a :class:`WaybillError` becomes two clear lines and exit status 1."""
+    """Run the command line; an error for people becomes two clear lines and exit status 1."""
     try:
         app()
-    except WaybillError as error:
+    except (WaybillError, ProofError) as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[bold red]waybill:[/] {escape(str(error))}")
         if error.hint:

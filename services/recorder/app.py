@@ -1,4 +1,4 @@
-"""The recorder, wired: `outcomes` in; `results` out; sweeper, late entries and upkeep beside it."""
+"""The recorder, wired: `outcomes` in; `results` out; sweeper, late entries, upkeep and notary beside it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from schemas.topics import OUTCOMES
+from services.recorder.attestation import Attestation
 from services.recorder.late import LateEntries
 from services.recorder.progress import KafkaProgress, Progress
 from services.recorder.stage import RecorderStage
@@ -29,7 +30,7 @@ SWEEPS_PER_INTERVAL: Final = 4
 
 
 class Recorder:
-    """The service: one micro-batch consumer, and three loops beside it."""
+    """The service: one micro-batch consumer, and four loops beside it."""
 
     def __init__(self, host: Host, progress: Progress | None = None) -> None:
         """Register the consumer with the host's broker; without ``progress`` the broker is asked how far stages are."""
@@ -39,6 +40,7 @@ class Recorder:
         self._late = LateEntries(host, now)
         self._sweeper = Sweeper(host, now, progress or KafkaProgress(host.settings))
         self._upkeep = Upkeep(host)
+        self._attestation = Attestation(host, now)
 
     async def start(self) -> None:
         """Begin to look after what lies aside, what sleeps, and the database."""
@@ -47,6 +49,9 @@ class Recorder:
         self._host.run_in_background(lambda: self._regularly("late entries", LATE_EVERY_S, self._late.drain))
         self._host.run_in_background(lambda: self._regularly("sweep", every, self._sweep))
         self._host.run_in_background(lambda: self._regularly("upkeep", UPKEEP_EVERY_S, self._keep_up))
+        if self._attestation.begin():
+            often = self._host.settings.notary_every_s
+            self._host.run_in_background(lambda: self._regularly("checkpoint", often, self._attestation.run_once))
 
     async def stop(self) -> None:
         """The host ends the loops; each step of theirs is one transaction."""

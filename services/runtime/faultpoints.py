@@ -51,6 +51,9 @@ class FaultPoint(StrEnum):
     RECORDER_LATE_APPENDED = "recorder.late_appended"
     RECORDER_SWEEP_STORED = "recorder.sweep_stored"
     RECORDER_SWEEP_PRODUCED = "recorder.sweep_produced"
+    RECORDER_POSITIONS_FOUND = "recorder.positions_found"
+    RECORDER_POSITIONS_STORED = "recorder.positions_stored"
+    RECORDER_CHECKPOINT_SIGNED = "recorder.checkpoint_signed"
 
 
 _passings: Final[Counter[str]] = Counter()

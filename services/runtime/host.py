@@ -62,6 +62,8 @@ class Host:
     wakeups: Wakeups
     failure: asyncio.Future[BaseException]
     background: set[asyncio.Task[None]] = field(default_factory=set)
+    unready: dict[str, str] = field(default_factory=dict)
+    """Why the service should be looked at, by what found out; while there is a reason, ``/ready`` answers 503."""
 
     def fail(self, error: BaseException) -> None:
         """End the process: the service cannot go on."""
@@ -140,7 +142,10 @@ def _routes(host: Host, service: Service) -> list[tuple[str, Any]]:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return AsgiResponse(f"{type(error).__name__}\n".encode(), 503)
         consuming = all(getattr(subscriber, "consumer", None) is not None for subscriber in host.broker.subscribers)
-        return AsgiResponse(b"ok\n", 200) if connected and consuming else AsgiResponse(b"Kafka does not answer\n", 503)
+        if not (connected and consuming):
+            return AsgiResponse(b"Kafka does not answer\n", 503)
+        reasons = "".join(f"{reason}\n" for reason in host.unready.values())
+        return AsgiResponse(reasons.encode() or b"ok\n", 503 if reasons else 200)
 
     async def metrics() -> AsgiResponse:
         return AsgiResponse(generate_latest(host.telemetry.registry), 200, {"Content-Type": CONTENT_TYPE_LATEST})

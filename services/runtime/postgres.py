@@ -7,6 +7,8 @@ the row is alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
@@ -62,8 +64,12 @@ async def _nothing_to_reset(connection: Connection) -> None:
     """Leave a session as it is."""
 
 
-async def open_pool(dsn: str, *, service: str, size: int = 8) -> asyncpg.Pool[Any]:
+async def open_pool(
+    dsn: str, *, service: str, size: int = 8, session: Mapping[str, str] = MappingProxyType({})
+) -> asyncpg.Pool[Any]:
     """Return a pool of at most ``size`` connections; raises :class:`DatabaseUnreachableError`.
+
+    ``session`` holds further settings of Postgres for its sessions.
 
     Idle-in-transaction sessions are ended by the server after a minute: an open transaction anywhere holds back what
     may be proven.
@@ -76,7 +82,11 @@ async def open_pool(dsn: str, *, service: str, size: int = 8) -> asyncpg.Pool[An
             command_timeout=60,
             # Nothing here leaves state in a session, and resetting one is a round trip at every release.
             reset=_nothing_to_reset,
-            server_settings={"application_name": f"waybill-{service}", "idle_in_transaction_session_timeout": "60s"},
+            server_settings={
+                "application_name": f"waybill-{service}",
+                "idle_in_transaction_session_timeout": "60s",
+                **session,
+            },
         )
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DatabaseUnreachableError(f"Postgres does not answer: {type(error).__name__}") from error

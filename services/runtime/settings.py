@@ -113,6 +113,34 @@ class Settings(BaseSettings):
             description="where an executor keeps answers, encrypted, while Postgres is away",
         ),
     ] = Path("spool")
+    notary_key_file: Annotated[
+        Path | None,
+        Field(
+            alias="WAYBILL_NOTARY_KEY_FILE",
+            description="Ed25519, PEM or 32 bytes in base64; signs checkpoints. Without it nothing is signed",
+        ),
+    ] = None
+    notary_name: Annotated[
+        str,
+        Field(
+            alias="WAYBILL_NOTARY_NAME",
+            pattern=r"^[A-Za-z0-9._/-]{1,128}$",
+            description="the origin that checkpoints carry: name your record as you would a URL",
+        ),
+    ] = "waybill/record"
+    notary_every_s: Annotated[
+        float,
+        Field(
+            alias="WAYBILL_NOTARY_EVERY_S", gt=0, le=60, description="seconds from one checkpoint to the next, at most"
+        ),
+    ] = 30.0
+    checkpoint_dir: Annotated[
+        Path,
+        Field(
+            alias="WAYBILL_CHECKPOINT_DIR",
+            description="where checkpoints are published: outside the database, shared by all recorders",
+        ),
+    ] = Path("checkpoints")
     fault_dir: Annotated[
         Path | None,
         Field(alias="WAYBILL_FAULT_DIR", description="for fault tests only: the process dies at points armed here"),

@@ -79,9 +79,10 @@ def waybill(around: Surroundings) -> Plan:
         "KAFKA_BOOTSTRAP_SERVERS": around.kafka_bootstrap_servers,
         "WAYBILL_SIMULATOR_URL": simulator_url,
         "WAYBILL_SPOOL_DIR": str(folder.root / "spool"),
-        "WAYBILL_CHECKPOINT_DIR": str(folder.root / "checkpoints"),
+        "WAYBILL_CHECKPOINT_DIR": str(folder.checkpoints),
         "WAYBILL_SECRETS_DIR": str(folder.secrets),
         "WAYBILL_MASTER_KEY_FILE": str(folder.master_key),
+        "WAYBILL_NOTARY_KEY_FILE": str(folder.notary_key),
         "WAYBILL_STANDALONE": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -83,6 +83,16 @@ class StateFolder:
         """File of the key that wraps the vault's keys."""
         return self.secrets / "master.key"
 
+    @property
+    def notary_key(self) -> Path:
+        """File of the key that signs checkpoints."""
+        return self.secrets / "notary.key"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of published checkpoints."""
+        return self.root / "checkpoints"
+
     def log(self, name: str) -> Path:
         """Return the log file of the process ``name``."""
         return self.root / "log" / f"{name}.log"
@@ -95,8 +105,9 @@ class StateFolder:
             self.root.chmod(0o711)
             for name in ("kafka", "secrets", "spool", "checkpoints", "simulator", "log"):
                 (self.root / name).mkdir(mode=0o700, exist_ok=True)
-        if not self.master_key.exists():
-            write_private(self.master_key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+        for key in (self.master_key, self.notary_key):
+            if not key.exists():
+                write_private(key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
 
     def open_log(self, name: str) -> int:
         """Open the log of ``name`` for appending and return the descriptor; a long one is set aside first, one deep."""

@@ -15,6 +15,7 @@ from support.stack_running import RunningStack, running_stack
 IMPATIENT = {
     "WAYBILL_LEASE_S": "3",
     "WAYBILL_SWEEP_AFTER_S": "2",
+    "WAYBILL_NOTARY_EVERY_S": "2",
     "WAYBILL_ATTEMPT_TIMEOUT_S": "60",
     # So few calls at once that a dead worker leaves a doubt about some jobs, not about all of them.
     "WAYBILL_MAX_IN_FLIGHT": "40",

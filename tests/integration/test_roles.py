@@ -56,9 +56,12 @@ USERS: Final = {
     "migrate.ensure_partitions": ("recorder",),
     "migrate.default_partition_rows": ("recorder",),
     "docs": ("owner",),
+    "notary": ("recorder",),
+    "notary.system": ("recorder", "oncall"),
     "recorder": ("recorder",),
     "router": ("router",),
     "standalone": (),
+    "verify": ("oncall",),
     "vault.store": ("classifier", "executor"),
     "vault.load": ("classifier", "recorder"),
 }

@@ -19,7 +19,7 @@ from schemas.decision import Decision, NoRoute
 from schemas.features import Features
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
-from services.cli.records import select
+from services.cli.records import proof, select
 from services.cli.records.render import record_table
 from services.policy import explain as explain_decision
 from services.runtime import ledger, queries
@@ -37,6 +37,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="The AI request record.", no_args_is_help=True)
     group.command("list")(list_records)
     group.command("show")(show)
+    group.command("verify")(proof.verify)
+    group.command("export")(proof.export)
     app.add_typer(group, name="record")
     app.command("explain")(explain)
 
@@ -101,7 +103,7 @@ async def _list(selection: select.Selection, *, in_flight: bool, limit: int) -> 
 def show(ids: Ids = None, key: select.Keys = None, json: Json = False) -> None:
     """Show records entry by entry, and check that each chain is intact as shown.
 
-    That nothing was removed from a chain's end is not proved here; the head in a job's result does.
+    That nothing was removed from a chain's end is not proved here: `waybill record verify` and `waybill verify` do.
     """
     records = asyncio.run(_read(ids or [], key or []))
     if json:
