@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from services.cli import cancel, demo, deployment, publish, stack
+from services.cli.export import commands as export
+from services.cli.facts import commands as facts
 from services.cli.records import held, record, replay
 from services.runtime.errors import WaybillError
 
@@ -19,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (demo, stack, deployment, publish, cancel, record, replay, held):
+for group in (demo, stack, deployment, publish, cancel, record, replay, held, facts, export):
     group.register(app)
 
 

@@ -34,4 +34,4 @@ SELECT record.ensure_partitions($1::date, $2::integer);
 -- name: default_partition_rows
 -- Whether a row fell into a default partition, which means that a month's partition was missing.
 SELECT EXISTS (SELECT FROM record.entry_default) OR EXISTS (SELECT FROM facts.request_default)
-    OR EXISTS (SELECT FROM facts.attempt_default);
+    OR EXISTS (SELECT FROM facts.attempt_default) OR EXISTS (SELECT FROM facts.source_default);
