@@ -23,7 +23,7 @@ from services.runtime.postgres import Connection, NotMigratedError
 _SQL = sql.load("catalogue")
 _MIGRATE = queries.load("migrate")
 KEYRING = resources.files("schemas.sql").joinpath("keyring.sql").read_text(encoding="utf-8")
-PARTITIONED = ("record.entry", "facts.request", "facts.attempt")
+PARTITIONED = ("record.entry", "facts.request", "facts.attempt", "facts.source")
 
 
 @asynccontextmanager

@@ -4,11 +4,11 @@ SELECT session_user AS login, facts.schema_version() AS schema_version;
 
 -- name: first_record
 -- The oldest record that has ended, at or after an id.
-SELECT min(record_id) FROM facts.request WHERE record_id >= $1;
+SELECT record_id FROM facts.request WHERE record_id >= $1 ORDER BY record_id LIMIT 1;
 
 -- name: last_record
 -- The newest record that has ended.
-SELECT max(record_id) FROM facts.request;
+SELECT record_id FROM facts.request ORDER BY record_id DESC LIMIT 1;
 
 -- name: in_flight
 -- Whether a record of these ids has not ended yet.

@@ -23,11 +23,11 @@ SELECT * FROM facts.source WHERE record_id > $1 AND record_id <= $2;
 
 -- name: first_record
 -- The oldest record at or after an id.
-SELECT min(record_id) FROM record.entry WHERE record_id >= $1;
+SELECT record_id FROM record.entry WHERE record_id >= $1 ORDER BY record_id LIMIT 1;
 
 -- name: last_record
 -- The newest record.
-SELECT max(record_id) FROM record.entry;
+SELECT record_id FROM record.entry ORDER BY record_id DESC LIMIT 1;
 
 -- name: begin_rebuild
 -- Makes the fresh tables of a month.

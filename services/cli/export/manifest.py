@@ -54,12 +54,8 @@ class Manifest(BaseModel):
 
     def says_the_same(self, columns: str, source: dict[str, Source], *, closed: bool) -> bool:
         """Say whether an export of these rows would be this one again."""
-        return (self.format_version, self.columns, self.source, self.closed) == (
-            FORMAT_VERSION,
-            columns,
-            source,
-            closed,
-        )
+        said = (self.format_version, self.columns, self.source, self.closed)
+        return said == (FORMAT_VERSION, columns, source, closed)
 
     def is_complete(self, folder: Path) -> bool:
         """Say whether every file is there as it was written."""

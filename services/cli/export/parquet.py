@@ -32,7 +32,7 @@ TYPES: Final[Mapping[str, Any]] = {
 
 
 def schemas_of(columns: Sequence[asyncpg.Record], relations: Sequence[str]) -> dict[str, Any]:
-    """Return the Arrow schema of each relation, from the catalogue's rows of ``relation``, ``name``, ``type``, ``about``.
+    """Return the Arrow schema of each relation, from the catalogue's rows of its columns.
 
     Raises :class:`UnexportableError` for a type that has no place in :data:`TYPES`.
     """
@@ -101,6 +101,5 @@ class ParquetPart:
                 return pa.ExtensionArray.from_storage(field.type, storage)
             return pa.array(values, field.type)
         except pa.ArrowException as error:
-            raise UnexportableError(
-                f"a value of facts.{self.relation}.{field.name} does not fit {field.type}"
-            ) from error
+            where = f"facts.{self.relation}.{field.name}"
+            raise UnexportableError(f"a value of {where} does not fit {field.type}") from error

@@ -56,10 +56,8 @@ class Export:
         Raises :class:`FolderBusyError` and ``UnexportableError``; the months before stay exported.
         """
         start = first_record_id(month_of(since)) if since else UUID(int=0)
-        first, last = (
-            await self._pool.fetchval(_SQL["first_record"], start),
-            await self._pool.fetchval(_SQL["last_record"]),
-        )
+        first = await self._pool.fetchval(_SQL["first_record"], start)
+        last = await self._pool.fetchval(_SQL["last_record"])
         if first is None:
             return
         columns = await self._pool.fetch(_DOCS["columns"], ["facts"])
@@ -88,7 +86,7 @@ class Export:
             parts = [stack.enter_context(ParquetPart(self._folder, r, name, schemas[r])) for r in RELATIONS]
             await self._write(month, end, parts)
             files = [part.finish() for part in parts]
-        about = await self._pool.fetchrow(_SQL["about"])
+        (about,) = await self._pool.fetch(_SQL["about"])
         made = Manifest(
             month=name,
             start=month,
