@@ -9,6 +9,7 @@ SELECT r.tenant,
 FROM facts.request r
 JOIN facts.attempt a ON a.record_id = r.record_id AND a.received_at = r.received_at
 WHERE r.received_at >= '2026-01-01Z' AND r.received_at < '2026-04-01Z'
+  AND a.received_at >= '2026-01-01Z' AND a.received_at < '2026-04-01Z'
   AND r.status = 'succeeded' AND r.attempts = 1 AND r.cost_cheapest_eligible_usd IS NOT NULL
 GROUP BY r.tenant
 ORDER BY r.tenant;

@@ -38,7 +38,8 @@ _ABOUT_QUESTIONS: Final = """\
 ## Questions
 
 Plain SQL that a member of the role `analyst` may run as it stands. The bounds of `received_at` in each are a quarter:
-put your own there, and only those months are read. Cost is summed over `facts.attempt`, which also has what came late.
+put your own there, and only those months are read; a join needs them on both sides. Cost is summed over
+`facts.attempt`, which also has what came late.
 """
 
 

@@ -1,7 +1,3 @@
--- name: snapshot
--- One page is read as of one moment: a recorder may seal between two statements.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
-
 -- name: sealed_between
 -- The next sealed records after one, and before another, in the order of their ids.
 SELECT e.record_id FROM record.entry e

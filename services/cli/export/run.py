@@ -23,7 +23,6 @@ from services.runtime import queries
 from services.runtime.ids import first_record_id
 
 _SQL = queries.load("export")
-_FACTS = queries.load("facts")
 _DOCS = queries.load("docs")
 RELATIONS: Final = ("request", "attempt", "source", "held", "decision_reason", "finding", "validation")
 """Tables, and views that have rows of their own for each record; the other views are sums of these."""
@@ -106,8 +105,10 @@ class Export:
         """Walk a month. Each page is a transaction: one that stayed open would keep the record from being proven."""
         after = UUID(int=0)
         while True:
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_FACTS["snapshot"])
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
                 ids = [row["record_id"] for row in await connection.fetch(_SQL["ids"], month, end, after, PAGE)]
                 if not ids:
                     return

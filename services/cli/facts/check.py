@@ -62,8 +62,7 @@ async def check(
     checked = Checked()
     after = before(since)
     while after < NEWEST:
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute(_SQL["snapshot"])
+        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             page = await read_page(connection, after, NEWEST)
             stored = {
                 table: await connection.fetch(_SQL[f"{table}_between"], page.after, page.until)
