@@ -28,7 +28,7 @@ from services.runtime.errors import WaybillError
 from services.runtime.ids import new_record_id
 from services.runtime.settings import Settings
 from services.standalone.launch import run_once
-from services.standalone.plan import Plan, Surroundings, waybill
+from services.standalone.plan import SERVICES, Plan, Surroundings, waybill
 from services.standalone.process import ProcessSpec, Supervised
 from services.standalone.stack import Stack
 from services.standalone.supervisor import configure_logging, first_error
@@ -96,8 +96,9 @@ def open_bench() -> Iterator[Bench]:
             status = stack.start(Stack.SERVERS_ONLY)
             assert status.database_url is not None
             assert status.kafka_bootstrap_servers is not None
-            ports = stack.folder.read_ports()
-            around = Surroundings(stack.folder, ports, status.database_url, status.kafka_bootstrap_servers)
+            ports, kafka = stack.folder.read_ports(), status.kafka_bootstrap_servers
+            urls = {service: stack.database_url_of(service) for service in SERVICES}
+            around = Surroundings(stack.folder, ports, status.database_url, kafka, urls)
             servers = {part.name: psutil.Process(part.pid) for part in status.processes}
             yield Bench(around, waybill(around), servers)
         finally:

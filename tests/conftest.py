@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from support.databases import bring_up_to_date, new_database
+from support.logins import as_login, group_logins
 from support.offsets import until_groups_answer
 from support.servers import OpenHost, Servers, serving
 
@@ -39,6 +40,13 @@ async def migrated(servers: Servers) -> AsyncIterator[str]:
         yield url
 
 
+@pytest_asyncio.fixture(scope="session")
+async def logins(servers: Servers, migrated: str) -> AsyncIterator[dict[str, str]]:
+    """A login for each group of roles, by the name of its service, or ``oncall``, ``analyst`` and ``owner``."""
+    async with group_logins(servers.database_url) as logins:
+        yield logins
+
+
 @pytest_asyncio.fixture
 async def database(servers: Servers, migrated: str) -> AsyncIterator[str]:
     """The URL of a migrated database of the test's own."""
@@ -55,7 +63,7 @@ async def empty_database(servers: Servers) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def connection(database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection to the test's database."""
+    """A superuser's connection to the test's database: tests look everywhere, and meddle."""
     connection = await asyncpg.connect(database)
     yield connection
     await connection.close()
@@ -77,7 +85,7 @@ def master_key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture
-async def settings(kafka: str, database: str, master_key_file: Path) -> AsyncIterator[Settings]:
+async def settings(kafka: str, database: str, master_key_file: Path, tmp_path: Path) -> AsyncIterator[Settings]:
     """Settings with the test's database and topics; each topic exists and has two partitions."""
     settings = Settings(
         DATABASE_URL=database,
@@ -86,6 +94,7 @@ async def settings(kafka: str, database: str, master_key_file: Path) -> AsyncIte
         WAYBILL_TOPICS={topic.name: TopicOverride(partitions=2) for topic in TOPICS},
         WAYBILL_CONFIG_DIR=CONFIG,
         WAYBILL_MASTER_KEY_FILE=master_key_file,
+        WAYBILL_SPOOL_DIR=tmp_path / "spool",
     )
     await topics.apply(settings)
     yield settings
@@ -95,12 +104,18 @@ async def settings(kafka: str, database: str, master_key_file: Path) -> AsyncIte
 
 
 @pytest_asyncio.fixture
-async def host(settings: Settings) -> AsyncIterator[OpenHost]:
-    """Opens what a service stands on: ``await host("classifier")``. All are closed after the test."""
+async def host(settings: Settings, logins: dict[str, str]) -> AsyncIterator[OpenHost]:
+    """Opens what a service stands on, as a login with its rights alone: ``await host("classifier")``.
+
+    A name that is no service's, such as ``tests``, has all rights. All are closed after the test.
+    """
     async with AsyncExitStack() as stack:
 
         async def opened(service: str) -> Host:
-            return await stack.enter_async_context(open_host(service, settings))
+            login = logins.get(service)
+            url = as_login(settings.database_url, login) if login else settings.database_url
+            own = settings.model_copy(update={"database_url": url})
+            return await stack.enter_async_context(open_host(service, own))
 
         yield opened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from importlib import import_module, resources
+from importlib import import_module
 from typing import Annotated, Any, Final
 
 import asyncpg
@@ -16,7 +16,7 @@ from rich.table import Table
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
 from services.runtime import host, migrate, topics
-from services.runtime.postgres import DatabaseUnreachableError
+from services.runtime.postgres import Connection, DatabaseUnreachableError
 from services.runtime.settings import Settings, variables
 
 SERVICES: Final = {
@@ -47,8 +47,16 @@ def serve(name: Annotated[str, typer.Argument(help="classifier, router, executor
     uvloop.run(host.serve(name, Settings.load(), getattr(import_module(module), service)))
 
 
-def run_migrations(json: Json = False) -> None:
-    """Bring the database to this release: each migration once, each a transaction."""
+def run_migrations(
+    roles: Annotated[
+        bool, typer.Option("--roles", help="Only print the SQL that makes the roles, for an administrator to run.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Bring the database to this release: each migration once, each a transaction, all as the role waybill_owner."""
+    if roles:
+        typer.echo(migrate.script("roles"), nl=False)
+        return
     applied = asyncio.run(_migrate(load_settings()))
     emit(
         {"applied": applied},
@@ -58,20 +66,24 @@ def run_migrations(json: Json = False) -> None:
 
 
 async def _migrate(settings: Settings) -> list[str]:
-    try:
-        connection = await asyncpg.connect(settings.database_url)
-    except (OSError, asyncpg.PostgresError) as error:
-        raise DatabaseUnreachableError(f"Postgres does not answer: {type(error).__name__}") from error
+    connection = await _connect(settings.database_url)
     try:
         applied = await migrate.migrate(connection)
     finally:
         await connection.close()
-    keyring = await asyncpg.connect(settings.keyring_database_url or settings.database_url)
+    keyring = await _connect(settings.keyring_database_url or settings.database_url)
     try:
-        await keyring.execute(resources.files("schemas.sql").joinpath("keyring.sql").read_text(encoding="utf-8"))
+        await migrate.migrate_keyring(keyring)
     finally:
         await keyring.close()
     return [f"{migration.version:04}_{migration.name}" for migration in applied]
+
+
+async def _connect(url: str) -> Connection:
+    try:
+        return await asyncpg.connect(url)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise DatabaseUnreachableError(f"Postgres does not answer: {type(error).__name__}") from error
 
 
 def apply_topics(

@@ -20,8 +20,19 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
     "rejected. On-call has to look.",
     ("executor", "answer_put_aside"): "A worker had lost its record when its answer came; the answer and its cost are "
     "kept aside, and the recorder appends them.",
+    ("executor", "answer_recovered"): "An answer that a process which died had on disk was recorded.",
     ("executor", "claim_in_doubt"): "A claim was met whose worker is gone: its call may have been charged.",
     ("executor", "held"): "A record was held.",
+    (
+        "executor",
+        "spool_damaged",
+    ): "A spool file holds answers that cannot be read, that the database refuses, or whose "
+    "record it does not have; the file is kept as `<worker>.damaged`. On-call has to look.",
+    (
+        "executor",
+        "spool_failed",
+    ): "Answers could not be kept on disk while the database was away, or a spool file could "
+    "not be opened; answers wait in memory alone. On-call has to look.",
     ("recorder", "content_damaged"): "Content of the vault does not match its digest in the record; the result goes "
     "without it. On-call has to look.",
     (
@@ -37,6 +48,8 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
 """What is counted in ``waybill_<service>_events_total``, by service and event."""
 
 GAUGES: Final[dict[tuple[str, str], str]] = {
+    ("executor", "answers_spooled"): "Answers of this process that are on disk because the database has not taken them "
+    "yet.",
     ("executor", "in_flight"): "Records in work in this process.",
     ("recorder", "default_partition_used"): "1 while rows lie in a default partition, because the month's own was "
     "missing. On-call has to look.",

@@ -14,13 +14,17 @@ from pydantic import ValidationError
 from schemas.codes import ErrorCode, Status
 from schemas.messages import Routed
 from schemas.topics import ROUTED_BACKGROUND, ROUTED_BATCH
+from services.executor.recording import Recording
+from services.executor.recovery import Recovery
 from services.executor.routes import Routes, Secrets
+from services.executor.spool import Spool
 from services.executor.store import Store
 from services.executor.transport import Transport
 from services.executor.work import Tools, Work
 from services.policy import Catalog, PolicyError
 from services.runtime.coalesce import Coalescer
 from services.runtime.errors import WaybillError
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.faults import blames_an_item
 from services.runtime.host import Host
 from services.runtime.ids import now
@@ -55,8 +59,15 @@ class Executor:
         self._transport = Transport(settings.max_in_flight)
         self._lease = Lease(host.pool, host.telemetry, seconds=settings.lease_s)
         self._outgoing = Coalescer[Outgoing, None](self._send, most=500, parallel=2, linger_s=OUTCOMES_LINGER_S)
+        store = Store(host.pool, host.keyring, host.telemetry)
+        self._spool = Spool(settings.spool_dir, self._lease.worker, host.telemetry)
+        recording = Recording(store, self._spool, host.telemetry)
+        self._recovery = Recovery(
+            settings.spool_dir, recording, store, host.wakeups, self._outgoing.ask, host.telemetry
+        )
         self._tools = Tools(
-            store=Store(host.pool, host.keyring, host.telemetry),
+            store=store,
+            recording=recording,
             routes=Routes(catalog, self._transport, Secrets(settings.secrets_dir)),
             lease=self._lease,
             wakeups=host.wakeups,
@@ -68,6 +79,7 @@ class Executor:
         )
         self._consumer = SlidingConsumer(self._carry, max_in_flight=settings.max_in_flight, telemetry=host.telemetry)
         host.telemetry.gauges.labels("in_flight").set_function(lambda: self._consumer.in_flight)
+        host.telemetry.gauges.labels("answers_spooled").set_function(lambda: self._spool.outstanding)
         self._subscriber = host.broker.subscriber(
             settings.topic(ROUTED_BACKGROUND.name),
             settings.topic(ROUTED_BATCH.name),
@@ -81,21 +93,32 @@ class Executor:
         )
 
     async def start(self) -> None:
-        """Take the lease, then begin to consume."""
+        """Take the lease and record what dead processes left, then begin to consume.
+
+        In this order: a claim whose answer lies on this machine is answered before its message can come again.
+        """
         await self._lease.start()
+        await self._spool.open()
+        await self._recovery.recover()
         consumer = self._subscriber.consumer
         assert consumer is not None, "the broker has started"
         self._consumer.attach(consumer)
         self._host.run_in_background(self._consumer.run)
+        self._host.run_in_background(self._recovery.run)
         self._host.run_in_background(self._watch)
 
     async def stop(self) -> None:
-        """Let calls in flight end, commit, give the lease up."""
-        cancelled = await self._consumer.drain(self._host.settings.drain_timeout_s)
-        if cancelled:
-            self._host.telemetry.log.warning("calls cut off; their claims are in doubt", calls=cancelled)
-        await self._lease.stop()
+        """Let calls in flight end, commit, give the lease up.
+
+        With answers on disk it is left to expire: until then their claims are this worker's, and whoever starts on this
+        machine next records them.
+        """
+        cut_off = await self._consumer.drain(self._host.settings.drain_timeout_s)
         await self._transport.close()
+        spooled = await self._spool.close()
+        if cut_off:
+            self._host.telemetry.log.warning("records cut off", records=cut_off, answers_spooled=spooled)
+        await self._lease.stop(release=not spooled)
 
     def last_poll(self) -> float:
         """Return when the consumer last polled."""
@@ -127,6 +150,7 @@ class Executor:
             )
         if outgoing is not None:
             await self._outgoing.ask(outgoing)
+            reach(FaultPoint.EXECUTOR_OUTCOME_PRODUCED)
         self._host.telemetry.messages.inc()
 
     async def _send(self, messages: Sequence[Outgoing]) -> Sequence[None]:

@@ -10,8 +10,7 @@ from typing import Any, Final
 import orjson
 
 from schemas.codes import FailureClass
-from schemas.decision import Route
-from schemas.entries import AttemptFinished, LateResult, Usage, Validated
+from schemas.entries import AttemptFinished, Usage, Validated
 from services.executor.adapter import Answer, Failure
 from services.executor.routes import CallResult
 from services.executor.transport import Broken
@@ -73,20 +72,3 @@ def finished_of(
     checks = validate(job, outcome)
     validated = Validated(claim=str(claim.entry_id), checks=checks, passed=passed(checks), safety_actions=[])
     return Finished(data, validated, orjson.dumps(outcome.output))
-
-
-def late_result_of(finished: Finished, claim: Claim, route: Route) -> LateResult:
-    """Return the late entry of a call whose worker had lost its record by then."""
-    data = finished.data
-    return LateResult(
-        claim=data["claim"],
-        attempt=data["attempt"],
-        outcome=data["outcome"],
-        failure_class=data["failure_class"],
-        usage=data["usage"],
-        cost_usd=data["cost_usd"],
-        latency_ms=data["latency_ms"],
-        provider_request_id=data["provider_request_id"],
-        worker=str(claim.worker),
-        route=route.model_dump(mode="json"),
-    )

@@ -1,7 +1,7 @@
 """What the executor asks of Postgres, coalesced: reading jobs, appending chains, putting things aside.
 
 Hundreds of tasks are in work at once; each asks for its own record, and each flush is one transaction. A database that
-is away is waited for: an answer in hand is worth more than a free slot.
+is away is waited for: an answer in hand is worth more than a free slot, and meanwhile the spool has it.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class Store:
         self._pool = pool
         self._keyring = keyring
         self._telemetry = telemetry
+        self.away = False
+        """Whether the database did not answer when it was last asked."""
         self._reader = Coalescer[UUID, StoredJob](self._read_jobs, most=200, parallel=2)
         self._appender = Coalescer[AppendRequest, list[Entry] | None](
             self._append, most=200, parallel=2, blames=blames_a_row
@@ -95,8 +97,12 @@ class Store:
 
     async def read_chain(self, record_id: UUID) -> list[Entry]:
         """Return a record's whole chain."""
-        chains = await self._patiently(lambda: ledger.read_chains(self._pool, [record_id]))
+        chains = await self.patiently(lambda: ledger.read_chains(self._pool, [record_id]))
         return chains.get(record_id, [])
+
+    async def read_key(self, record_id: UUID) -> RecordKey | None:
+        """Return a record's key; None once its content has been erased."""
+        return (await self.patiently(lambda: self._keyring.load([record_id]))).get(record_id)
 
     async def put_aside(self, aside: Aside) -> None:
         """Keep what a fenced worker learned, once, with its content."""
@@ -108,27 +114,32 @@ class Store:
                 data = orjson.dumps(aside.data, default=str).decode()
                 await connection.execute(_SQL["put_aside"], aside.record_id, aside.entry_id, aside.kind, data)
 
-        await self._patiently(work)
+        await self.patiently(work)
 
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``work`` does, once the database answers; raises what does not pass by itself."""
         tries = 0
         while True:
             try:
-                return await work()
+                answer = await work()
             except Exception as error:
                 if not is_transient(error):
                     raise
+                self.away = True
                 if tries == 0:
                     self._telemetry.log.warning("Postgres does not answer, waiting", error=describe(error))
                 await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
                 tries += 1
+            else:
+                self.away = False
+                return answer
 
     async def _read_jobs(self, record_ids: Sequence[UUID]) -> Sequence[StoredJob]:
         wanted = list(dict.fromkeys(record_ids))
         entries = [derive(record_id, EntryKind.RECEIVED, 0) for record_id in wanted]
         keys, rows = await asyncio.gather(
-            self._patiently(lambda: self._keyring.load(wanted)),
-            self._patiently(lambda: self._pool.fetch(_SQL["read_jobs"], wanted, entries)),
+            self.patiently(lambda: self._keyring.load(wanted)),
+            self.patiently(lambda: self._pool.fetch(_SQL["read_jobs"], wanted, entries)),
         )
         found = {row["record_id"]: row for row in rows}
         jobs = {
@@ -146,7 +157,7 @@ class Store:
             for index, request in waiting:
                 first.setdefault(request.chain.entries[0].record_id, (index, request))
             now = [request for _, request in first.values()]
-            stored = await self._patiently(lambda now=now: self._append_once(now))  # type: ignore[misc]
+            stored = await self.patiently(lambda now=now: self._append_once(now))  # type: ignore[misc]
             for record_id, (index, _) in first.items():
                 answers[index] = stored.get(record_id)
             taken = {index for index, _ in first.values()}
@@ -154,13 +165,17 @@ class Store:
         return answers
 
     async def _append_once(self, requests: Sequence[AppendRequest]) -> dict[UUID, list[Entry]]:
+        with_content = [request.chain.entries[0].record_id for request in requests if request.content]
+        # Content whose key has gone since it was encrypted is dropped: its record was erased.
+        keys = await self._keyring.load(with_content) if with_content else {}
         async with self._pool.acquire() as connection:
             if not any(request.content or request.held for request in requests):
                 return await ledger.append(connection, [request.chain for request in requests])
             async with connection.transaction():
                 stored = await ledger.append(connection, [request.chain for request in requests])
                 fresh = [request for request in requests if request.chain.entries[0].record_id not in stored]
-                await vault.store(connection, [request.content for request in fresh if request.content])
+                contents = [request.content for request in fresh if request.content]
+                await vault.store(connection, [content for content in contents if content.record_id in keys])
                 held = [request.held for request in fresh if request.held]
                 if held:
                     columns = zip(

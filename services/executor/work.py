@@ -1,11 +1,12 @@
 """One record's way through the executor: a loop of named steps over one state.
 
-    read ─▶ plan ─▶ wait ─▶ claim ─▶ call ─▶ finish ─▶ plan …
-                └▶ hold            └▶ fenced: aside
+    read ─▶ plan ─▶ wait ─▶ claim ─▶ call ─▶ record ─▶ plan …
+                └▶ hold                       └▶ fenced: aside
                 └▶ end ─▶ outcomes
 
 The claim is committed before the call, and only who holds it calls. Whoever meets another's open claim leaves it to its
 owner while that lease lives; afterwards the claim is in doubt, and stays open: its answer, if it comes, goes aside.
+Where the process dies with an answer in hand that the spool has, ``recovery`` goes on from ``record``.
 """
 
 from __future__ import annotations
@@ -26,14 +27,17 @@ from schemas.entries import AttemptStarted, Held, Validated
 from schemas.messages import Head, Routed
 from services.executor import plan
 from services.executor.adapter import WireRequest
-from services.executor.finished import Finished, finished_of, late_result_of
+from services.executor.finished import Finished, finished_of
+from services.executor.in_hand import in_hand
 from services.executor.openai_compatible import LAYOUT
+from services.executor.recording import Recording
 from services.executor.routes import CallResult, Routes
-from services.executor.store import AppendRequest, Aside, HeldRow, Store
+from services.executor.store import AppendRequest, HeldRow, Store
 from services.executor.transport import Broken
-from services.runtime import ledger, vault
+from services.runtime import ledger
 from services.runtime.chain import Claim, Progress, claim_of, progress_of
-from services.runtime.ids import derive, new_claim_id
+from services.runtime.faultpoints import FaultPoint, reach
+from services.runtime.ids import new_claim_id
 from services.runtime.kafka import Outgoing
 from services.runtime.keyring import RecordKey
 from services.runtime.lease import Lease
@@ -41,7 +45,9 @@ from services.runtime.ledger import ChainHead, ChainWriter, Entry
 from services.runtime.wakeup import NOTIFY_ALL, Wakeups
 
 CLAIM_GRACE_S: Final = 30.0
-"""How long after its call's timeout a claim still belongs to a live worker."""
+"""How long after its call's timeout a claim still belongs to a live worker. Our clock sets the deadline and other
+executors' clocks meet it, so this also covers how far those are apart; beyond it a call may be paid twice, which the
+record then says. Committing the claim may use it up: then no call is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Tools:
     """What the work on a record needs; one for all records of a process."""
 
     store: Store
+    recording: Recording
     routes: Routes
     lease: Lease
     wakeups: Wakeups
@@ -82,6 +89,7 @@ class Work:
         """Carry the record on until it ends, waits, or turns out to be somebody else's."""
         self.head = self.message.head
         stored = await self.tools.store.read_job(self.message.record_id)
+        reach(FaultPoint.EXECUTOR_JOB_READ)
         if self.message.resume:
             last = await self._catch_up()
             if last is None:
@@ -118,8 +126,10 @@ class Work:
             if claim is Fenced.IN_DOUBT:
                 continue
             finished = await self._call(step, claim, request, job)
-            if not await self._finish(finished, claim, step.route, key):
+            reach(FaultPoint.EXECUTOR_ANSWERED)
+            if not await self._record(finished, claim, step.route, key):
                 return None
+            reach(FaultPoint.EXECUTOR_ANSWER_STORED)
             if finished.validated is not None:
                 return self._end(_end_after(finished.validated))
             self.progress.finish(claim.entry_id, {**finished.data})
@@ -157,7 +167,7 @@ class Work:
         """Whether an open claim is its worker's to answer: the lease lives, and the call's own time is not over."""
         if claim.deadline <= self.tools.clock():
             return False
-        return claim.worker in await self.tools.lease.alive([claim.worker])
+        return claim.worker in await self.tools.store.patiently(lambda: self.tools.lease.alive([claim.worker]))
 
     async def _meets(self, stored: list[Entry]) -> Fenced:
         """Our append found other rows: find out whether we may go on behind them."""
@@ -194,6 +204,7 @@ class Work:
         stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))
         if stored is not None and not (_is_stored(entry, stored) and len(stored) == 1):
             return await self._meets(stored)
+        reach(FaultPoint.EXECUTOR_CLAIM_STORED)
         self.head = entry.head
         claim = claim_of(entry, {**data})
         self.progress.start(claim)
@@ -202,55 +213,47 @@ class Work:
     # -- call -----------------------------------------------------------------------------------------------------
 
     async def _call(self, step: plan.Call, claim: Claim, request: WireRequest, job: Mapping[str, Any]) -> Finished:
+        """Make the call, if the claim is surely still ours and stays so until its timeout.
+
+        Nothing can keep a process from being paused between this check and the wire. What holds then: others may take
+        the claim for doubtful while its call is under way, and try again, marked ``may_double_pay``; the answer, when
+        it comes, finds the record carried on and goes aside with its cost. It may be paid twice, but never in silence.
+        """
         began = time.perf_counter()
-        if self.tools.lease.valid:
+        if self.tools.lease.valid and self._lasts(claim):
             call = await self.tools.routes.call(
                 request, step.route, claim.entry_id, timeout_s=self.tools.attempt_timeout_s
             )
         else:
-            # Paused between claim and call: others may hold the claim for lost by now, so nothing is sent.
+            # Paused or kept waiting between claim and call: others may hold the claim for lost by now.
             call = CallResult(Broken(FailureClass.TIMEOUT_UNSENT))
         latency_ms = round((time.perf_counter() - began) * 1000)
         return finished_of(
             call, claim, job, cost=lambda usage: self.tools.routes.cost(step.route, usage), latency_ms=latency_ms
         )
 
-    # -- finish ---------------------------------------------------------------------------------------------------
+    def _lasts(self, claim: Claim) -> bool:
+        """Whether a call started now ends before the claim's own deadline, which others look at too."""
+        return self.tools.clock() + timedelta(seconds=self.tools.attempt_timeout_s) <= claim.deadline
 
-    async def _finish(self, finished: Finished, claim: Claim, route: Route, key: RecordKey) -> bool:
-        """Record what a call brought; a fenced worker puts it aside instead, and False is returned."""
-        now = self.tools.clock()
-        record_id = self.message.record_id
-        entry_id = derive(record_id, EntryKind.ATTEMPT_FINISHED, str(claim.entry_id))
-        content = _content(record_id, entry_id, finished, key)
-        if finished.output is not None:
-            finished.data["output_digest"] = key.digest(finished.output)
-            finished.data["output_entry"] = str(entry_id)
-        writer = ChainWriter(record_id, self.head)
-        writer.add(EntryKind.ATTEMPT_FINISHED, finished.data, now, entry_id=entry_id)
-        if finished.validated is not None:
-            writer.add(EntryKind.VALIDATED, finished.validated, now, cause=str(claim.entry_id))
-        request = AppendRequest(ledger.writes(writer, self.head, now), content)
-        stored = await self.tools.store.append(request)
-        if stored is None:
-            self.head = writer.entries[-1].head
-            return True
-        if _is_stored(writer.entries[0], stored):
-            # An ambiguous commit, settled: ours is stored, whoever has carried it on since.
-            self.head = stored[-1].head
-            return len(stored) == len(writer.entries)
-        await self._put_aside(finished, claim, route, key)
-        return False
+    # -- record ---------------------------------------------------------------------------------------------------
 
-    async def _put_aside(self, finished: Finished, claim: Claim, route: Route, key: RecordKey) -> None:
-        self.tools.count("answer_put_aside")
-        if finished.data["outcome"] == "lost":
-            return  # nothing was learned: the open claim says as much
-        record_id = self.message.record_id
-        entry_id = derive(record_id, EntryKind.LATE_RESULT, str(claim.entry_id))
-        late = late_result_of(finished, claim, route)
-        content = _content(record_id, entry_id, finished, key)
-        await self.tools.store.put_aside(Aside(record_id, entry_id, EntryKind.LATE_RESULT, {**late}, content))
+    async def _record(self, finished: Finished, claim: Claim, route: Route, key: RecordKey) -> bool:
+        """Record what a call brought; False where the record is no longer ours."""
+        answer = in_hand(
+            finished,
+            record_id=self.message.record_id,
+            head=self.head,
+            claim=claim,
+            route=route,
+            key=key,
+            at=self.tools.clock(),
+        )
+        head = await self.tools.recording.record(answer)
+        if head is None:
+            return False
+        self.head = head
+        return True
 
     # -- hold, end ------------------------------------------------------------------------------------------------
 
@@ -265,6 +268,7 @@ class Work:
         stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now), held=row))
         if stored is not None and not _is_stored(entry, stored):
             return await self._meets(stored)
+        reach(FaultPoint.EXECUTOR_HELD_STORED)
         self.tools.count("held")
         return None
 
@@ -288,10 +292,3 @@ def _end_after(validated: Mapping[str, Any] | Validated) -> plan.End:
     if validated["passed"]:
         return plan.End(Status.SUCCEEDED)
     return plan.End(Status.FAILED, ErrorCode.VALIDATION_FAILED)
-
-
-def _content(record_id: UUID, entry_id: UUID, finished: Finished, key: RecordKey) -> vault.Content | None:
-    """Return the answer as it is kept in the vault, under the entry that covers it."""
-    if finished.output is None:
-        return None
-    return vault.Content(record_id, entry_id, vault.OUTPUT, key.encrypt(entry_id, vault.OUTPUT, finished.output))

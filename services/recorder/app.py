@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -11,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import OUTCOMES
 from services.recorder.late import LateEntries
+from services.recorder.progress import KafkaProgress, Progress
 from services.recorder.stage import RecorderStage
 from services.recorder.sweeper import AT_ONCE, Sweeper
 from services.recorder.upkeep import Upkeep
@@ -19,6 +19,7 @@ from services.runtime.ids import now
 from services.runtime.kafka import BrokerUnreachableError
 from services.runtime.microbatch import MicroBatch
 from services.runtime.postgres import is_transient
+from services.runtime.surroundings import monotonic
 from services.runtime.telemetry import describe
 
 NAME = "recorder"
@@ -30,13 +31,13 @@ SWEEPS_PER_INTERVAL: Final = 4
 class Recorder:
     """The service: one micro-batch consumer, and three loops beside it."""
 
-    def __init__(self, host: Host) -> None:
-        """Register the consumer with the host's broker."""
+    def __init__(self, host: Host, progress: Progress | None = None) -> None:
+        """Register the consumer with the host's broker; without ``progress`` the broker is asked how far stages are."""
         self._host = host
         self._consumer = MicroBatch(RecorderStage(host, now), host)
         self._consumer.subscribe([host.settings.topic(OUTCOMES.name)])
         self._late = LateEntries(host, now)
-        self._sweeper = Sweeper(host, now)
+        self._sweeper = Sweeper(host, now, progress or KafkaProgress(host.settings))
         self._upkeep = Upkeep(host)
 
     async def start(self) -> None:
@@ -64,11 +65,11 @@ class Recorder:
     async def _regularly(self, what: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
         """Do some work again and again; what passes by itself is waited for."""
         while True:
-            began = time.monotonic()
+            began = monotonic()
             try:
                 await work()
             except Exception as error:
                 if not (is_transient(error) or isinstance(error, KafkaError | BrokerUnreachableError)):
                     raise
                 self._host.telemetry.log.warning("not done, will be tried again", what=what, error=describe(error))
-            await asyncio.sleep(max(0.0, every_s - (time.monotonic() - began)))
+            await asyncio.sleep(max(0.0, every_s - (monotonic() - began)))

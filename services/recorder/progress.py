@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -18,6 +18,25 @@ from services.runtime.topics import open_admin
 
 FETCH_TIMEOUT_S: Final = 20
 POLL_MS: Final = 1_000
+
+
+class Progress(Protocol):
+    """How far consumer groups have come."""
+
+    async def passed(self, group: str, topics: Sequence[str], now: datetime) -> datetime:
+        """Return the time of the oldest message that a group has not committed, or ``now`` where there is none."""
+
+
+class KafkaProgress:
+    """Asks the broker."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Ask the brokers that the settings name."""
+        self._settings = settings
+
+    async def passed(self, group: str, topics: Sequence[str], now: datetime) -> datetime:
+        """Return what :func:`stage_progress` does."""
+        return await stage_progress(self._settings, group, topics, now)
 
 
 async def stage_progress(settings: Settings, group: str, topics: Sequence[str], now: datetime) -> datetime:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from schemas.codes import EntryKind
 from schemas.topics import CLASSIFIED, OUTCOMES, ROUTED_BACKGROUND, ROUTED_BATCH
-from services.recorder.progress import stage_progress
+from services.recorder.progress import Progress
 from services.runtime import ledger, queries
 from services.runtime.chain import progress_of
 from services.runtime.faultpoints import FaultPoint, reach
@@ -36,10 +36,11 @@ _STAGES: Final = {
 class Sweeper:
     """Looks after open records that have been silent for too long."""
 
-    def __init__(self, host: Host, clock: Callable[[], datetime]) -> None:
-        """Take the host's parts and the clock that entries are compared with."""
+    def __init__(self, host: Host, clock: Callable[[], datetime], progress: Progress) -> None:
+        """Take the host's parts, the clock that entries are compared with, and who knows how far the stages are."""
         self._host = host
         self._clock = clock
+        self._progress = progress
         self._after = timedelta(seconds=host.settings.sweep_after_s)
         self._stage_of = {host.settings.topic(t.name): stage for stage, topics in _STAGES.items() for t in topics}
 
@@ -92,8 +93,8 @@ class Sweeper:
         settings = self._host.settings
         now = self._clock()
         return {
-            stage: await stage_progress(
-                settings, settings.group(stage), [settings.topic(topic.name) for topic in topics], now
+            stage: await self._progress.passed(
+                settings.group(stage), [settings.topic(topic.name) for topic in topics], now
             )
             for stage, topics in _STAGES.items()
         }

@@ -10,7 +10,10 @@ from aiokafka.errors import KafkaError
 from services.runtime.errors import WaybillError
 from services.runtime.postgres import blames_a_row
 
-_SURROUNDINGS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, OSError, WaybillError)
+_SURROUNDINGS: Final = (
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(KafkaError, OSError, WaybillError),
+)
 
 
 def blames_an_item(error: BaseException) -> bool:

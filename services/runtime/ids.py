@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from uuid_utils.compat import uuid7
+from services.runtime import surroundings
 
 # Version 8 and the RFC 9562 variant; the standard library of Python 3.11 knows versions up to 5.
 _UUID8_MASK: Final = ~(0xF << 76 | 0x3 << 62)
@@ -16,7 +16,7 @@ _UUID8_BITS: Final = 8 << 76 | 2 << 62
 
 def new_record_id() -> UUID:
     """Return a fresh UUIDv7: ordered by the time of intake, so that the newest records share a partition."""
-    return uuid7()
+    return surroundings.uuid7()
 
 
 def first_record_id(moment: datetime) -> UUID:
@@ -26,7 +26,12 @@ def first_record_id(moment: datetime) -> UUID:
 
 def new_claim_id() -> UUID:
     """Return the random id of one try of a paid call: whoever stored it holds the claim."""
-    return uuid4()
+    return _random_id()
+
+
+def new_worker_id() -> UUID:
+    """Return the random id of one start of an executor process."""
+    return _random_id()
 
 
 def derive(record_id: UUID, kind: str, cause: str | int) -> UUID:
@@ -43,4 +48,8 @@ def content_hash(content: bytes) -> str:
 
 def now() -> datetime:
     """Return the present moment in UTC; wiring passes it into the pure stages."""
-    return datetime.now(UTC)
+    return surroundings.now()
+
+
+def _random_id() -> UUID:
+    return UUID(bytes=surroundings.random_bytes(16), version=4)

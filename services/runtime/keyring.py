@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.runtime import queries
 from services.runtime.errors import WaybillError
+from services.runtime.surroundings import random_bytes
 
 _KEY: Final = 32
 _SALT: Final = 16
@@ -72,7 +72,7 @@ class RecordKey:
     @classmethod
     def new(cls, record_id: UUID) -> RecordKey:
         """Return a fresh key."""
-        return cls(record_id, os.urandom(_KEY + _SALT))
+        return cls(record_id, random_bytes(_KEY + _SALT))
 
     def digest(self, content: bytes) -> str:
         """Return HMAC-SHA256 in hex under the record's salt: checkable while the key lives, meaningless after."""
@@ -81,7 +81,7 @@ class RecordKey:
     def encrypt(self, entry_id: UUID, kind: str, content: bytes) -> bytes:
         """Compress and encrypt; the ciphertext is bound to record, entry and kind."""
         packed = _ZSTD + _codec.compressor.compress(content) if len(content) >= _COMPRESS_FROM else _RAW + content
-        nonce = os.urandom(_NONCE)
+        nonce = random_bytes(_NONCE)
         return nonce + self._aead.encrypt(nonce, packed, self._record + entry_id.bytes + kind.encode())
 
     def decrypt(self, entry_id: UUID, kind: str, ciphertext: bytes) -> bytes:
@@ -121,7 +121,7 @@ class MasterKey:
 
     def wrap(self, record_id: UUID, key: RecordKey) -> bytes:
         """Encrypt a record key, bound to its record."""
-        nonce = os.urandom(_NONCE)
+        nonce = random_bytes(_NONCE)
         return nonce + self._aead.encrypt(nonce, key.secret, record_id.bytes)
 
     def unwrap(self, record_id: UUID, wrapped: bytes) -> RecordKey:

@@ -35,12 +35,20 @@ class NotMigratedError(WaybillError):
     hint = "Run `waybill migrate`."
 
 
+class RoleNotGrantedError(WaybillError):
+    """The login is a member of none of Waybill's groups."""
+
+    hint = "Have an administrator grant it the group of its service, for example GRANT waybill_router TO that login."
+
+
 def is_transient(error: BaseException) -> bool:
     """Say whether the same work may succeed later, unchanged."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_TRANSIENT_CLASSES)
-    # An InterfaceError that is a ValueError is the driver's refusal of an argument.
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError) and not isinstance(error, ValueError)
+    # InternalClientError is the driver's for a session whose end by the server it has not seen yet. An InterfaceError
+    # that is a ValueError is its refusal of an argument.
+    driver = asyncpg.InterfaceError | asyncpg.InternalClientError
+    return isinstance(error, OSError | TimeoutError | driver) and not isinstance(error, ValueError)
 
 
 def blames_a_row(error: BaseException) -> bool:

@@ -106,6 +106,13 @@ class Settings(BaseSettings):
             alias="WAYBILL_SWEEP_AFTER_S", ge=1, description="seconds of silence before the sweeper looks at a record"
         ),
     ] = 60.0
+    spool_dir: Annotated[
+        Path,
+        Field(
+            alias="WAYBILL_SPOOL_DIR",
+            description="where an executor keeps answers, encrypted, while Postgres is away",
+        ),
+    ] = Path("spool")
     fault_dir: Annotated[
         Path | None,
         Field(alias="WAYBILL_FAULT_DIR", description="for fault tests only: the process dies at points armed here"),

@@ -2,7 +2,8 @@
 
 States: closed, open, draining, closed again. What the broker decides: which partitions are ours. On revoke the gate
 closes and changed bases are committed; tasks go on. On assign, windows of partitions that stayed are kept and the
-consumer seeks behind them; the others are dropped, so that their old tasks can no longer move offsets.
+consumer seeks behind them; the others are dropped, so that their old tasks can no longer move offsets. So is the window
+of a partition whose log begins anew.
 How it fails: a task that outlives its partition appends idempotently; the record's fence decides who owned it.
 """
 
@@ -16,6 +17,7 @@ from typing import Final, Protocol
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.telemetry import Telemetry, describe
 from services.runtime.window import Slot, Window
 
@@ -146,14 +148,27 @@ class SlidingConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
             # The window may be gone: a partition can be lost and come back while one poll waits.
             window = self._windows.setdefault(partition, Window())
+            if not window.follows(records[0].offset):
+                self._begin_anew(consumer, partition, records[0].offset)
+                continue
             for record in records:
                 slot = window.open(record.offset)
                 if slot is not None:
                     self._start(window, slot, record)
 
+    def _begin_anew(self, consumer: ConsumerPort, partition: TopicPartition, offset: int) -> None:
+        """Read a partition whose log went back, in a window of its own: tasks of the old one move no offset any more.
+
+        Within an assignment offsets only ever grow, unless the topic was made again or its log was cut. Whatever else
+        it may be, reading on from there without a gap is at worst work twice, which the record's fence makes harmless.
+        """
+        self._telemetry.log.warning("a partition begins anew", topic=partition.topic, partition=partition.partition)
+        del self._windows[partition]
+        self._put_back(consumer, partition, offset)
+
     @staticmethod
     def _put_back(consumer: ConsumerPort, partition: TopicPartition, offset: int) -> None:
-        """Have records that came while the gate was closed fetched again: they were never opened."""
+        """Have records that were never opened fetched again."""
         try:
             consumer.seek(partition, offset)
         except IllegalStateError:
@@ -209,6 +224,7 @@ class SlidingConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._telemetry.log.warning("commit failed, will be tried again", error=type(error).__name__)
                 return
             self._committed.update(changed)
+            reach(FaultPoint.EXECUTOR_OFFSETS_COMMITTED)
 
     # -- stopping -------------------------------------------------------------------------------------------------
 

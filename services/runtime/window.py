@@ -45,9 +45,13 @@ class Window:
         """The offset from which to fetch on; None before the first message."""
         return self._next
 
+    def follows(self, offset: int) -> bool:
+        """Say whether an offset lies behind every offset opened so far, as it must while one log is read."""
+        return self._next is None or offset >= self._next
+
     def open(self, offset: int) -> Slot | None:
         """Open a slot; None when the offset is already known: a redelivery within this process."""
-        if self._next is not None and offset < self._next:
+        if not self.follows(offset):
             return None
         slot = Slot(offset)
         self._slots.append(slot)

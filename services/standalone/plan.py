@@ -29,6 +29,8 @@ class Surroundings:
     ports: Ports
     database_url: str
     kafka_bootstrap_servers: str
+    service_database_urls: Mapping[str, str] = field(default_factory=dict)
+    """The database as each service's own login, where it has one; the others use ``database_url``."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,11 @@ def waybill(around: Surroundings) -> Plan:
             arguments=(*command, "serve", name),
             ready=http_ready(f"http://{address}/ready"),
             http_addr=address,
-            environment={**environment, "WAYBILL_HTTP_ADDR": address},
+            environment={
+                **environment,
+                "DATABASE_URL": around.service_database_urls.get(name, around.database_url),
+                "WAYBILL_HTTP_ADDR": address,
+            },
         )
 
     return Plan(

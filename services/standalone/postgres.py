@@ -4,8 +4,9 @@
         data/         the data folder; made as data.new and renamed, so that it is either complete or not there
     postgres.password  beside it, readable by whoever started the stack
 
-The server is a plain child process on a loopback port, with passwords (SCRAM). Writes are as safe as the default makes
-them: `fsync` and `synchronous_commit` stay on. Its log names no values: details and statements are left out.
+The server is a plain child process on a loopback port, with passwords (SCRAM); the file holds its administrator's, and
+:mod:`.logins` says who else logs in. Writes are as safe as the default makes them: `fsync` and `synchronous_commit`
+stay on. Its log names no values: details and statements are left out.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import os
 import secrets
 import shutil
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import metadata, util
 from pathlib import Path
-from urllib.parse import quote
 
 import asyncpg
 import psutil
 
+from services.runtime import queries
+from services.runtime.postgres import Connection, is_transient
+from services.standalone import logins
 from services.standalone.errors import (
     ForeignServerError,
     PostgresVersionError,
@@ -28,13 +33,13 @@ from services.standalone.errors import (
     disk_full_explained,
 )
 from services.standalone.launch import run_once
+from services.standalone.plan import SERVICES
 from services.standalone.ports import LOOPBACK, Ports
 from services.standalone.process import ProcessSpec
 from services.standalone.state import StateFolder, write_private
 from services.standalone.system_user import let_pass, let_read, server_user
 
 NAME = "postgres"
-ROLE = DATABASE = "waybill"
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -44,6 +49,7 @@ SETTINGS = {
     "log_min_error_statement": "panic",
 }
 CONNECT_SECONDS = 5.0
+_SQL = queries.load("standalone")
 
 
 def programs() -> Path:
@@ -69,14 +75,21 @@ class EmbeddedPostgres:
         self._ports = ports
         self._bin = programs()
         self._data = folder.postgres / "data"
-        self._password_file = folder.root / "postgres.password"
+        self._password_file = folder.postgres_password
         self._user: tuple[int, int] | None = None
 
     @property
     def url(self) -> str:
-        """``postgresql://`` address of the database, with the password; the data folder has to exist."""
-        password = quote(self._password_file.read_text().strip(), safe="")
-        return f"postgresql://{ROLE}:{password}@{LOOPBACK}:{self._ports[NAME]}/{DATABASE}"
+        """``postgresql://`` address for people, with the password; the data folder has to exist."""
+        return self._url(logins.PEOPLE)
+
+    @property
+    def service_urls(self) -> dict[str, str]:
+        """The same for each service, by its name: a login with the rights of that service alone."""
+        return {service: self._url(service) for service in SERVICES}
+
+    def _url(self, login: str, database: str = logins.DATABASE) -> str:
+        return logins.url_of(login, self._folder.read_postgres_password(), self._ports[NAME], database)
 
     async def prepare(self) -> None:
         """Make the data folder unless it is there.
@@ -142,7 +155,8 @@ class EmbeddedPostgres:
             await run_once(
                 "initdb",
                 (
-                    *(str(self._bin / "initdb"), "-D", str(fresh), "-U", ROLE, f"--pwfile={password_copy}"),
+                    *(str(self._bin / "initdb"), "-D", str(fresh)),
+                    *("-U", logins.ADMINISTRATOR, f"--pwfile={password_copy}"),
                     *("--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"),
                     # The same order of text on every machine, whatever locales it has.
                     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
@@ -156,27 +170,39 @@ class EmbeddedPostgres:
         fresh.rename(self._data)
 
     async def _ready(self) -> bool:
-        """Whether the database answers; makes it at the first time."""
+        """Whether the database answers; makes it, and its logins, at the first time."""
         try:
-            connection = await asyncpg.connect(self.url, timeout=CONNECT_SECONDS)
-        except asyncpg.InvalidCatalogNameError:
-            password = self._password_file.read_text().strip()
-            await run_once(
-                "createdb",
-                (str(self._bin / "createdb"), "-h", LOOPBACK, "-p", str(self._ports[NAME]), "-U", ROLE, DATABASE),
-                self._folder,
-                environment={"PGPASSWORD": password},
-            )
-            return False
+            await self._set_up()
         except asyncpg.InvalidPasswordError:
             raise StackStartError(
-                f"The password in {self._password_file} is not the database's.",
-                hint=f"Put the right one back, or move {self._folder.postgres} away to start with an empty database.",
+                f"The password in {self._password_file} is not that of the database's administrator.",
+                hint=f"Put the right one back. A database that Waybill made before it had roles cannot be used any "
+                f"more: move {self._folder.postgres} away to start with an empty one.",
             ) from None
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except Exception as error:
+            if not is_transient(error):
+                raise
             return False
-        await connection.close(timeout=CONNECT_SECONDS)
         return True
+
+    async def _set_up(self) -> None:
+        secret = self._folder.read_postgres_password()
+        try:
+            async with self._administrator(logins.DATABASE) as connection:
+                await logins.create(connection, secret)
+        except asyncpg.InvalidCatalogNameError:
+            async with self._administrator(logins.MAINTENANCE) as connection:
+                await connection.execute(_SQL["create_database"])
+            async with self._administrator(logins.DATABASE) as connection:
+                await logins.create(connection, secret)
+
+    @asynccontextmanager
+    async def _administrator(self, database: str) -> AsyncIterator[Connection]:
+        connection = await asyncpg.connect(self._url(logins.ADMINISTRATOR, database), timeout=CONNECT_SECONDS)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CONNECT_SECONDS)
 
     def _clear_reused_pid(self) -> None:
         """Remove a pid file whose process id belongs to another program by now; PostgreSQL would not dare to.

@@ -68,7 +68,7 @@ class Backoff:
         """Return the pause after a process that lived for ``lived`` seconds."""
         pause = self.first if lived >= self.healthy_after or not self._next else self._next
         self._next = min(pause * 2, self.largest)
-        return pause
+        return min(pause, self.largest)
 
 
 class Supervised:

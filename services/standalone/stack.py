@@ -18,10 +18,19 @@ from pathlib import Path
 import psutil
 
 from services.standalone import DEFAULT_STATE_DIR
-from services.standalone.errors import StackBusyError, StackStartError, StackStopError, StackWaitError, error_named
+from services.standalone.errors import (
+    StackBusyError,
+    StackNotRunningError,
+    StackStartError,
+    StackStopError,
+    StackWaitError,
+    error_named,
+)
 from services.standalone.jars import Progress, ensure_jars
 from services.standalone.launch import log_end
+from services.standalone.logins import url_of
 from services.standalone.plan import DEFAULT_PLAN, load_plan
+from services.standalone.postgres import NAME as POSTGRES
 from services.standalone.state import StateFolder, StateLock
 from services.standalone.status import POLL_SECONDS, Part, ProcessRef, ProcessStatus, StackState, StackStatus
 from services.standalone.supervisor import Report, Supervisor, configure_logging, first_error
@@ -125,6 +134,16 @@ class Stack:
         if status.supervisor is None or status.supervisor.find() is None:
             return StackStatus(state=StackState.STARTING, state_dir=str(self.folder.root))
         return status
+
+    def database_url_of(self, login: str) -> str:
+        """Return the embedded database's address as another login than people's; raises :class:`StackNotRunningError`.
+
+        As the administrator for tests and repairs; as a service for one more process of it.
+        """
+        if not self.status().running:
+            raise StackNotRunningError
+        port = self.folder.read_ports().chosen[POSTGRES]
+        return url_of(login, self.folder.read_postgres_password(), port)
 
     def wait_until(self, condition: Callable[[StackStatus], bool], seconds: float = WAIT_SECONDS) -> StackStatus:
         """Return the first status that fulfils ``condition``; raises :class:`StackWaitError` after ``seconds``."""

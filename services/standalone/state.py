@@ -56,8 +56,17 @@ class StateFolder:
 
     @property
     def postgres(self) -> Path:
-        """PostgreSQL's data folder, password and the like."""
+        """PostgreSQL's data folder and the like."""
         return self.root / "postgres"
+
+    @property
+    def postgres_password(self) -> Path:
+        """File of the password of PostgreSQL's administrator, from which those of all logins follow."""
+        return self.root / "postgres.password"
+
+    def read_postgres_password(self) -> str:
+        """Return what that file holds."""
+        return self.postgres_password.read_text().strip()
 
     @property
     def kafka(self) -> Path:

@@ -105,7 +105,7 @@ class StackStatus(BaseModel):
     parts: list[Part] = []
     """What was asked for; one whose address the environment names is not among the processes."""
     database_url: str | None = None
-    """Holds the password; the file that keeps it is readable by its owner only."""
+    """For people, with their login's password: it may migrate, be on call and read facts. Services have their own."""
     kafka_bootstrap_servers: str | None = None
     simulator_url: str | None = None
     since: datetime | None = None

@@ -31,7 +31,7 @@ from services.standalone.plan import PlanFunction, Surroundings, load_plan
 from services.standalone.ports import is_free
 from services.standalone.postgres import NAME as POSTGRES
 from services.standalone.postgres import EmbeddedPostgres
-from services.standalone.process import ProcessSpec, Supervised
+from services.standalone.process import Backoff, ProcessSpec, Supervised
 from services.standalone.state import StateFolder
 from services.standalone.status import Part, ProcessRef, ProcessState, StackState, StackStatus
 
@@ -39,6 +39,8 @@ log = structlog.get_logger()
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """Below this no start is tried: PostgreSQL's first log segment and Kafka's folders would not fit."""
 PORT_TRIES = 3
+PAUSE_VARIABLE = "WAYBILL_RESTART_PAUSE_MAX_S"
+"""The longest pause before a process that ended is started again, in seconds: fault tests kill too often to wait."""
 
 
 class Report(BaseModel):
@@ -70,7 +72,9 @@ class Supervisor:
         environment = os.environ if environment is None else environment
         self._database_url = environment.get("DATABASE_URL") or None
         self._kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS") or None
+        self._service_database_urls: Mapping[str, str] = {}
         self._simulator_url: str | None = None
+        self._longest_pause = float(environment.get(PAUSE_VARIABLE) or Backoff.largest)
         self._ports = folder.read_ports()
         self._servers: list[Supervised] = []
         self._stages = [self._servers]
@@ -126,6 +130,7 @@ class Supervisor:
         await server.prepare()
         await self._start_server(server.spec, (POSTGRES,))
         self._database_url = server.url
+        self._service_database_urls = server.service_urls
 
     async def _start_kafka(self) -> None:
         server = EmbeddedKafka(self._folder, self._ports, await asyncio.to_thread(ensure_jars))
@@ -137,7 +142,7 @@ class Supervisor:
     async def _start_server(self, spec: Callable[[], ProcessSpec], ports: tuple[str, ...]) -> None:
         """Start a server on its ports; on others if somebody took one of them in the moment before it could."""
         for last in (False,) * (PORT_TRIES - 1) + (True,):
-            process = Supervised(spec(), self._folder, changed=self._write)
+            process = self._supervised(spec())
             self._servers.append(process)
             self._folder.write_ports(self._ports)
             try:
@@ -155,7 +160,9 @@ class Supervisor:
     async def _start_services(self) -> None:
         assert self._database_url is not None
         assert self._kafka is not None
-        plan = self._plan(Surroundings(self._folder, self._ports, self._database_url, self._kafka))
+        plan = self._plan(
+            Surroundings(self._folder, self._ports, self._database_url, self._kafka, self._service_database_urls)
+        )
         self._folder.write_ports(self._ports)
         self._simulator_url = plan.simulator_url
         for name, arguments in plan.preparation.items():
@@ -163,11 +170,14 @@ class Supervisor:
             await run_once(name, arguments, self._folder, environment=plan.environment)
         for specs in plan.stages:
             self._report(Report(doing=f"starting {', '.join(spec.name for spec in specs)}"))
-            stage = [Supervised(spec, self._folder, changed=self._write) for spec in specs]
+            stage = [self._supervised(spec) for spec in specs]
             self._stages.append(stage)
             async with asyncio.TaskGroup() as group:
                 for process in stage:
                     group.create_task(process.start())
+
+    def _supervised(self, spec: ProcessSpec) -> Supervised:
+        return Supervised(spec, self._folder, changed=self._write, backoff=Backoff(largest=self._longest_pause))
 
     async def _stop(self) -> None:
         self._state = StackState.STOPPING

@@ -11,6 +11,7 @@ import orjson
 import pytest
 import pytest_asyncio
 from support.oracle import History, faults
+from support.stack_fencing import open_claims, stale_appends, untold_charges
 from support.stack_history import flow
 from support.stack_running import RunningStack
 
@@ -160,3 +161,22 @@ def test_the_true_history_was_worth_spoiling(history: History) -> None:
 def test_a_spoiled_history_has_its_fault(history: History, way: str) -> None:
     spoil, said = SPOILED[way]
     assert any(said in fault for fault in faults(spoil(history))), faults(spoil(history))
+
+
+def test_an_answer_behind_another_claim_is_seen(history: History) -> None:
+    chain = list(history.chains[_some(history)])
+    answer = next(place for place, entry in enumerate(chain) if entry.kind == EntryKind.ATTEMPT_FINISHED)
+    assert chain[answer + 1].kind == EntryKind.ATTEMPT_STARTED
+    chain[answer], chain[answer + 1] = chain[answer + 1], chain[answer]
+
+    assert stale_appends(history) == []
+    assert len(stale_appends(_with_chain(history, chain))) == 1
+
+
+def test_a_charge_that_is_told_nowhere_is_seen(history: History) -> None:
+    chain = [entry for entry in history.chains[_some(history)] if entry.kind != EntryKind.ATTEMPT_FINISHED]
+    worker = _claims(history)[0].content()["data"]["worker"]
+
+    assert untold_charges(history) == open_claims(history, worker) == []
+    assert len(untold_charges(_with_chain(history, chain))) == 2
+    assert len(open_claims(_with_chain(history, chain), worker)) == 2

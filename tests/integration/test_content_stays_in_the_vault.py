@@ -69,7 +69,7 @@ def full_job(**fields: Any) -> dict[str, Any]:
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("classifier"), policy)
+    return await Flow.open(host, policy)
 
 
 async def stored(host: Host) -> dict[str, str]:

@@ -15,7 +15,6 @@ from support.servers import OpenHost
 
 from schemas.result import Notice
 from schemas.topics import CLASSIFIED, OUTCOMES, RESULTS
-from services.classifier import arrival
 from services.classifier.stage import ClassifierStage
 from services.policy import Policy
 from services.recorder.upkeep import Upkeep
@@ -28,7 +27,7 @@ _SQL = sql.load("intake")
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> AsyncIterator[Flow]:
-    yield Flow(await host("classifier"), policy)
+    yield await Flow.open(host, policy)
 
 
 async def counts(host: Host) -> dict[str, int]:
@@ -38,7 +37,7 @@ async def counts(host: Host) -> dict[str, int]:
 
 
 async def owner(host: Host, key: str, tenant: str = TENANT) -> UUID:
-    row = await host.pool.fetchrow(_SQL["key_owner"], tenant, arrival.key_hmac(host.master, tenant, key))
+    row = await host.pool.fetchrow(_SQL["key_owner"], tenant, host.master.key_hmac(tenant, key))
     assert row is not None
     found: UUID = row["record_id"]
     return found
@@ -215,7 +214,7 @@ async def test_without_a_key_a_job_is_named_by_its_place(flow: Flow) -> None:
 
 async def test_keys_are_forgotten_after_thirty_days_and_not_before(flow: Flow) -> None:
     await take_in(flow.classifier, job(idempotency_key="k1"))
-    upkeep = Upkeep(flow.host)
+    upkeep = Upkeep(flow.at("recorder"))
     await flow.host.pool.execute(_SQL["age_keys"], timedelta(days=29))
     await upkeep.run_once(now())
     assert (await counts(flow.host))["keys"] == 1
@@ -228,7 +227,7 @@ async def test_keys_without_a_record_are_swept_and_others_stay(flow: Flow) -> No
     await take_in(flow.classifier, job(idempotency_key="k1"))
     orphans = [new_record_id() for _ in range(3)]
     await flow.host.keyring.create(orphans)
-    upkeep = Upkeep(flow.host)
+    upkeep = Upkeep(flow.at("recorder"))
     assert await upkeep.sweep_orphan_keys(now()) == 0, "their records may be about to be committed"
     assert await upkeep.sweep_orphan_keys(now() + timedelta(hours=2)) == 3
     assert await flow.host.keyring.load(orphans) == {}

@@ -13,7 +13,6 @@ from support.jobs import TENANT, cancel, job, replay, take_in
 from support.servers import OpenHost
 
 from schemas.topics import CLASSIFIED, OUTCOMES
-from services.classifier import arrival
 from services.policy import Policy
 from services.runtime import vault
 from services.runtime.ids import new_record_id
@@ -23,7 +22,7 @@ _SQL = sql.load("intake")
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("classifier"), policy)
+    return await Flow.open(host, policy)
 
 
 async def ended(flow: Flow, key: str) -> UUID:
@@ -36,7 +35,7 @@ async def ended(flow: Flow, key: str) -> UUID:
 
 async def key_owner(flow: Flow, key: str) -> UUID:
     master = flow.host.master
-    row = await flow.host.pool.fetchrow(_SQL["key_owner"], TENANT, arrival.key_hmac(master, TENANT, key))
+    row = await flow.host.pool.fetchrow(_SQL["key_owner"], TENANT, master.key_hmac(TENANT, key))
     assert row is not None
     found: UUID = row["record_id"]
     return found

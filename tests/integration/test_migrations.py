@@ -6,23 +6,36 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from importlib import resources
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from support import sql
 from support.chains import appended, received
-from support.servers import OpenHost
+from support.databases import new_database
+from support.logins import as_login, new_login
+from support.servers import OpenHost, Servers
 
 from services.recorder.upkeep import Upkeep
 from services.runtime import queries
 from services.runtime.ids import new_record_id
-from services.runtime.migrate import PARTITION_MONTHS, MigrationError, migrate, migrations, require_current
-from services.runtime.postgres import Connection, NotMigratedError
+from services.runtime.migrate import (
+    PARTITION_MONTHS,
+    MigrationError,
+    NotOwnerError,
+    RolesMissingError,
+    migrate,
+    migrate_keyring,
+    migrations,
+    require_current,
+    script,
+)
+from services.runtime.postgres import Connection, NotMigratedError, RoleNotGrantedError
 
 _SQL = sql.load("catalogue")
+_ROLES = sql.load("roles")
+_LOGINS = sql.load("databases")
 _MIGRATE = queries.load("migrate")
-KEYRING = resources.files("schemas.sql").joinpath("keyring.sql").read_text(encoding="utf-8")
 PARTITIONED = ("record.entry", "facts.request", "facts.attempt", "facts.source")
 
 
@@ -56,7 +69,7 @@ async def test_the_second_run_adds_nothing(empty_database: str) -> None:
 async def test_runs_at_the_same_time_apply_each_migration_once(empty_database: str) -> None:
     async with connected(empty_database, 6) as connections:
         applied = await asyncio.gather(*(migrate(connection) for connection in connections))
-        await asyncio.gather(*(connection.execute(KEYRING) for connection in connections))
+        await asyncio.gather(*(migrate_keyring(connection) for connection in connections))
         assert sorted(m.version for run in applied for m in run) == [m.version for m in migrations()]
         rows = await connections[0].fetch(_SQL["migrations_applied"])
         assert [row["version"] for row in rows] == [m.version for m in migrations()]
@@ -80,7 +93,11 @@ async def test_a_migration_that_fails_leaves_nothing_behind(connection: Connecti
 
 async def test_migrated_in_steps_equals_fresh(connection: Connection, empty_database: str) -> None:
     async with connected(empty_database, 1) as [fresh]:
-        await fresh.execute("\n".join(migration.sql for migration in migrations()))
+        async with fresh.transaction():
+            await fresh.execute(script("roles"))
+            await fresh.execute(_MIGRATE["act_as_owner"])
+            await fresh.execute(_MIGRATE["create_history"])
+            await fresh.execute("\n".join(migration.sql for migration in migrations()))
         await fresh.execute(_MIGRATE["ensure_partitions"], datetime.now(UTC).date(), PARTITION_MONTHS)
         expected = await catalogue(fresh)
     found = [line for line in await catalogue(connection) if "keyring" not in line]
@@ -137,3 +154,85 @@ async def test_a_database_that_is_behind_is_named(connection: Connection, empty_
     async with connected(empty_database, 1) as [empty]:
         with pytest.raises(NotMigratedError, match="is empty"):
             await require_current(empty)
+
+
+# -- who may migrate --------------------------------------------------------------------------------------------------
+
+
+async def migrated_as(url: str, login: str) -> None:
+    """Migrate as a login, keyring too; what it made has to be whole, and the owner's."""
+    async with connected(as_login(url, login), 1) as [own]:
+        assert await migrate(own) == migrations()
+        await migrate_keyring(own)
+        assert await migrate(own) == []
+    async with connected(url, 1) as [connection]:
+        assert await connection.fetch(_ROLES["foreign_owners"]) == []
+        assert await connection.fetch(_ROLES["public_rights"]) == []
+        await require_current(connection)
+
+
+async def prepared(url: str) -> None:
+    """Do what is asked of an administrator: run roles.sql in the database."""
+    async with connected(url, 1) as [administrator]:
+        await administrator.execute(script("roles"))
+
+
+async def test_a_member_of_the_owner_migrates_with_no_other_right(empty_database: str) -> None:
+    await prepared(empty_database)
+    async with new_login(empty_database) as login:
+        async with connected(empty_database, 1) as [administrator]:
+            await administrator.execute(_LOGINS["grant"].format(role="waybill_owner", name=login))
+        await migrated_as(empty_database, login)
+
+
+async def test_a_member_of_the_owner_does_so_without_inheriting_its_rights(empty_database: str) -> None:
+    await prepared(empty_database)
+    async with new_login(empty_database, "NOINHERIT") as login:
+        async with connected(empty_database, 1) as [administrator]:
+            await administrator.execute(_LOGINS["grant"].format(role="waybill_owner", name=login))
+        await migrated_as(empty_database, login)
+
+
+async def test_who_owns_the_database_and_made_the_roles_migrates(empty_database: str, logins: dict[str, str]) -> None:
+    # Roles are the cluster's and there already, so the login is given what whoever makes one has.
+    async with new_login(empty_database, "CREATEROLE") as login:
+        async with connected(empty_database, 1) as [administrator]:
+            database = urlsplit(empty_database).path.lstrip("/")
+            await administrator.execute(_LOGINS["give_database"].format(database=database, name=login))
+            with pytest.raises(NotOwnerError):
+                async with connected(as_login(empty_database, login), 1) as [own]:
+                    await migrate(own)
+            await administrator.execute(_LOGINS["grant_to_grant"].format(role="waybill_owner", name=login))
+        await migrated_as(empty_database, login)
+
+
+@pytest.mark.parametrize("options", [(), ("CREATEROLE",)])
+async def test_a_stranger_is_told_what_an_administrator_has_to_do(
+    empty_database: str, logins: dict[str, str], options: tuple[str, ...]
+) -> None:
+    async with (
+        new_login(empty_database, *options) as login,
+        connected(as_login(empty_database, login), 1) as [stranger],
+    ):
+        with pytest.raises(RolesMissingError, match=login) as unprepared:
+            await migrate(stranger)
+        assert "waybill migrate --roles" in (unprepared.value.hint or "")
+        await prepared(empty_database)
+        for step in (migrate, migrate_keyring):
+            with pytest.raises(NotOwnerError, match=f"{login} is not a member"):
+                await step(stranger)
+        with pytest.raises(NotMigratedError):
+            await require_current(stranger)
+
+
+async def test_roles_are_made_in_two_databases_at_once(servers: Servers, migrated: str) -> None:
+    async with AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(new_database(servers.database_url)) for _ in range(4)]
+        both = [await stack.enter_async_context(connected(url, 2)) for url in urls]
+        await asyncio.gather(*(connection.execute(script("roles")) for pair in both for connection in pair))
+
+
+async def test_a_login_of_no_group_is_told_so(database: str) -> None:
+    async with new_login(database) as login, connected(as_login(database, login), 1) as [stranger]:
+        with pytest.raises(RoleNotGrantedError):
+            await require_current(stranger)

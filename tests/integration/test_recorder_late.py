@@ -24,7 +24,7 @@ _SQL = sql.load("recorder")
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("recorder"), policy)
+    return await Flow.open(host, policy)
 
 
 async def sealed_in_doubt(flow: Flow, key: str, claims: int = 1) -> list[UUID]:
@@ -43,7 +43,7 @@ async def late_facts(flow: Flow, record_id: UUID) -> list[dict[str, object]]:
 
 async def test_a_late_answer_becomes_an_entry_and_a_fact(flow: Flow) -> None:
     record_id, late = await sealed_in_doubt(flow, "k1")
-    assert await LateEntries(flow.host, now).drain() == 1
+    assert await LateEntries(flow.at("recorder"), now).drain() == 1
     chain = await chain_of(flow.host, record_id)
     assert [entry.kind for entry in chain][-3:] == ["attempt_started", "sealed", "late_result"]
     assert chain[-1].entry_id == late
@@ -57,21 +57,21 @@ async def test_a_late_answer_becomes_an_entry_and_a_fact(flow: Flow) -> None:
     [cost] = await flow.host.pool.fetch(_SQL["cost_by_model"], TENANT)
     assert (cost["calls"], cost["cost_usd"]) == (1, Decimal(COST)), "a late answer is money, and no further call"
     assert await flow.host.pool.fetchval(_SQL["aside"]) == 0
-    assert await LateEntries(flow.host, now).drain() == 0
+    assert await LateEntries(flow.at("recorder"), now).drain() == 0
 
 
 async def test_nothing_is_appended_before_the_seal(flow: Flow) -> None:
     record_id, _ = await flow.decided(job())
     claim = await claimed(flow.host, record_id)
     await put_aside(flow.host, claim)
-    assert await LateEntries(flow.host, now).drain() == 0
+    assert await LateEntries(flow.at("recorder"), now).drain() == 0
     assert (await kinds_of(flow.host, record_id))[-1] == "attempt_started"
     assert await flow.host.pool.fetchval(_SQL["aside"]) == 1
 
 
 async def test_an_answer_put_aside_again_after_it_was_drained_adds_nothing(flow: Flow) -> None:
     record_id, late = await sealed_in_doubt(flow, "k1")
-    drain = LateEntries(flow.host, now).drain
+    drain = LateEntries(flow.at("recorder"), now).drain
     await drain()
     claim = (await chain_of(flow.host, record_id))[3]
     assert await put_aside(flow.host, claim) == late
@@ -108,7 +108,7 @@ async def test_a_row_that_cannot_be_appended_does_not_keep_the_others_waiting(fl
     await put_aside(flow.host, claim._replace(entry_id=UUID(int=9)))  # a claim that the chain does not hold
     await seal(flow.recorder, [ended(flow.host, claim, Status.FAILED, ErrorCode.PROVIDER_FAILED)])
     good, _ = await sealed_in_doubt(flow, "k3")
-    late = LateEntries(flow.host, now)
+    late = LateEntries(flow.at("recorder"), now)
     assert [await late.drain(), await late.drain()] == [2, 0]
     assert [(await kinds_of(flow.host, r))[-1] for r in (broken, record_id, good)] == [
         "late_result",
@@ -120,7 +120,7 @@ async def test_a_row_that_cannot_be_appended_does_not_keep_the_others_waiting(fl
 
 async def test_the_result_is_the_same_after_late_entries(flow: Flow) -> None:
     record_id, _ = await sealed_in_doubt(flow, "k1")
-    await LateEntries(flow.host, now).drain()
+    await LateEntries(flow.at("recorder"), now).drain()
     await seal(flow.recorder, await take_in(flow.classifier, job(idempotency_key="k1")))
     published = await results(flow.host, 2)
     assert [found for found, _ in published] == [record_id] * 2

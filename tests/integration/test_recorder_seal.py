@@ -34,7 +34,7 @@ OUTPUT = {"object": "chat.completion", "choices": [{"message": {"role": "assista
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("recorder"), policy)
+    return await Flow.open(host, policy)
 
 
 async def facts(flow: Flow, record_id: UUID) -> tuple[list[Record], list[Record]]:
@@ -75,7 +75,7 @@ async def test_the_same_outcome_again_publishes_the_same_bytes_and_adds_nothing(
     await seal(flow.recorder, [outcome])
     chain, rows = await chain_of(flow.host, record_id), await facts(flow, record_id)
     await seal(flow.recorder, [outcome, outcome])
-    later = RecorderStage(flow.host, lambda: now() + timedelta(hours=1))
+    later = RecorderStage(flow.at("recorder"), lambda: now() + timedelta(hours=1))
     await seal(later, [outcome])
     await seal(later, await take_in(flow.classifier, job(idempotency_key="k1")))  # asks to publish again
     assert await chain_of(flow.host, record_id) == chain
@@ -120,7 +120,7 @@ async def test_facts_say_what_the_entries_say_in_every_column(flow: Flow, policy
     await finished(flow.host, first, None)
     second = await claimed(flow.host, record_id, worker=worker)
     hold = await held(flow.host, record_id, claim=second, due=timedelta(seconds=-1))
-    assert await Releaser(flow.host, policy, lambda: at(hold) + timedelta(seconds=90)).release_due() == 1
+    assert await Releaser(flow.at("router"), policy, lambda: at(hold) + timedelta(seconds=90)).release_due() == 1
     third = await claimed(flow.host, record_id, worker=worker, fallback=True, may_double_pay=True)
     last = await finished(flow.host, third, OUTPUT)
     await seal(flow.recorder, [ended(flow.host, last, Status.SUCCEEDED)])

@@ -20,6 +20,7 @@ from schemas.codes import ErrorCode, Status
 from schemas.messages import Classified, Message, Outcome, Routed
 from schemas.topics import CLASSIFIED, OUTCOMES, RESULTS, ROUTED_BACKGROUND, ROUTED_BATCH, Topic
 from services.policy import Policy
+from services.recorder.progress import KafkaProgress
 from services.recorder.sweeper import MAX_DOUBLINGS, Sweeper
 from services.router.release import Releaser
 from services.runtime import queries
@@ -34,12 +35,12 @@ OUTPUT = {"choices": [{"message": {"role": "assistant", "content": "Bonjour"}}]}
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("recorder"), policy)
+    return await Flow.open(host, policy)
 
 
 @pytest.fixture
 def sweeper(flow: Flow) -> Sweeper:
-    return Sweeper(flow.host, lambda: now() + LATER)
+    return Sweeper(flow.at("recorder"), lambda: now() + LATER, KafkaProgress(flow.host.settings))
 
 
 async def silent(flow: Flow, *records: UUID) -> None:
@@ -91,7 +92,7 @@ async def judged_charged(flow: Flow) -> UUID:
     record_id = await decided(flow)
     hold = await held(flow.host, record_id)
     await flow.host.pool.execute(_CLI["set_verdict"], record_id, hold.seq, "charged")
-    await without_topics(flow, Releaser(flow.host, flow.policy, now).release_due)
+    await without_topics(flow, Releaser(flow.at("router"), flow.policy, now).release_due)
     return record_id
 
 
@@ -198,7 +199,7 @@ async def test_an_older_backlog_of_another_stage_does_not_matter(flow: Flow, swe
 async def test_a_record_that_was_just_written_is_left_alone(flow: Flow) -> None:
     record_id = await taken_in(flow)
     await silent(flow, record_id)
-    assert await Sweeper(flow.host, now).sweep() == 0
+    assert await Sweeper(flow.at("recorder"), now, KafkaProgress(flow.host.settings)).sweep() == 0
 
 
 async def test_a_held_record_is_nobodys_to_wake(flow: Flow, sweeper: Sweeper) -> None:
@@ -253,7 +254,8 @@ async def test_sweepers_at_the_same_time_wake_a_record_once(flow: Flow, host: Op
     messages = await take_in(flow.classifier, *(job(f"number {n}") for n in range(50)))
     records = [record_of(message) for message in going_to(flow.host, CLASSIFIED, messages)]
     await silent(flow, *records)
-    others = [Sweeper(await host("recorder"), lambda: now() + LATER) for _ in range(3)]
+    progress = KafkaProgress(flow.host.settings)
+    others = [Sweeper(await host("recorder"), lambda: now() + LATER, progress) for _ in range(3)]
     assert sum(await asyncio.gather(*(other.sweep() for other in others))) == len(records)
     found = await messages_in(flow.host, CLASSIFIED, len(records))
     assert sorted(key.decode() for key, _ in found) == sorted(map(str, records))

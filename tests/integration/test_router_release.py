@@ -29,12 +29,12 @@ _CLI = queries.load("cli_records")
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("router"), policy)
+    return await Flow.open(host, policy)
 
 
 @pytest.fixture
 def releaser(flow: Flow, policy: Policy) -> Releaser:
-    return Releaser(flow.host, policy, now)
+    return Releaser(flow.at("router"), policy, now)
 
 
 async def in_doubt(flow: Flow, key: str = "k1", **hold: timedelta) -> tuple[UUID, int]:
@@ -162,8 +162,8 @@ async def test_a_release_that_did_not_commit_leaves_the_hold(flow: Flow, policy:
         def decide(self, features: object) -> object:  # type: ignore[override]
             raise ConnectionResetError
 
-    broken = Releaser(flow.host, Broken(policy.bundle, policy.catalog, policy.aliases), now)
+    broken = Releaser(flow.at("router"), Broken(policy.bundle, policy.catalog, policy.aliases), now)
     with pytest.raises(ConnectionResetError):
         await broken.release_due()
     assert (await kinds_of(flow.host, record_id))[-1] == "held"
-    assert await Releaser(flow.host, policy, now).release_due() == 1
+    assert await Releaser(flow.at("router"), policy, now).release_due() == 1

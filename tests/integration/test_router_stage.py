@@ -22,7 +22,7 @@ from services.runtime.microbatch import UnreadableError
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("router"), policy)
+    return await Flow.open(host, policy)
 
 
 async def test_decides_and_sends_each_latency_class_its_way(flow: Flow) -> None:
@@ -43,7 +43,7 @@ async def test_decides_and_sends_each_latency_class_its_way(flow: Flow) -> None:
 async def test_a_redelivery_brings_the_stored_decision_whatever_would_be_decided_now(flow: Flow) -> None:
     messages = await take_in(flow.classifier, job(), job())
     first = await decide(flow.router, messages)
-    later = RouterStage(flow.host, flow.policy, lambda: now() + timedelta(minutes=5))
+    later = RouterStage(flow.at("router"), flow.policy, lambda: now() + timedelta(minutes=5))
     assert await decide(later, messages) == first
     assert await decide(later, messages + messages) == first, "also when a slice holds a message twice"
     assert [await kinds_of(flow.host, record_of(m)) for m in messages] == [["received", "classified", "decided"]] * 2
@@ -67,7 +67,7 @@ async def test_two_routers_at_the_same_time_send_the_same_decision(flow: Flow, h
 async def test_what_is_cancelled_or_late_goes_to_the_recorder(flow: Flow) -> None:
     messages = await take_in(flow.classifier, job(idempotency_key="k1"), job(idempotency_key="k2"))
     await take_in(flow.classifier, cancel("k1"))
-    late = RouterStage(flow.host, flow.policy, lambda: now() + timedelta(hours=49))
+    late = RouterStage(flow.at("router"), flow.policy, lambda: now() + timedelta(hours=49))
     outcomes = await decide(late, messages)
     assert going_to(flow.host, OUTCOMES, outcomes) == outcomes
     assert sorted(content(outcome)["status"] for outcome in outcomes) == ["cancelled", "expired"]

@@ -20,8 +20,12 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from support import sql
+from support.logins import as_login, connected, new_login
 
+from services.runtime.migrate import migrate, migrate_keyring, migrations, require_current
 from services.standalone.errors import DiskFullError, PostgresVersionError, StackBusyError, StackStartError
+from services.standalone.logins import ADMINISTRATOR, DATABASE, GROUPS, PEOPLE
 from services.standalone.ports import LOOPBACK, Ports
 from services.standalone.stack import Part, Stack, StackState, StackStatus
 from services.standalone.status import ProcessRef
@@ -29,6 +33,8 @@ from services.standalone.status import ProcessRef
 BOUND_SECONDS = 120
 WAYBILL = (sys.executable, "-m", "services.cli.main")
 NOTE_TABLE = (Path(__file__).parent / "sql" / "standalone_note.sql").read_text()
+_SQL = sql.load("standalone")
+_LOGINS, _ROLES, _STACK, _APPEND_ONLY = (sql.load(name) for name in ("databases", "roles", "stack", "append_only"))
 POSTGRES_ONLY = frozenset({Part.POSTGRES})
 LARGE = 23 * 1024 * 1024
 
@@ -146,6 +152,57 @@ async def test_data_survives_a_restart_and_a_killed_supervisor(state_dir: Path) 
     stack.start(Stack.SERVERS_ONLY)
     assert await note(first.database_url) == ["before"]
     assert await read(first.kafka_bootstrap_servers) == value
+
+
+async def test_each_login_has_the_rights_of_its_groups_alone(state_dir: Path) -> None:
+    stack = Stack(state_dir)
+    status = stack.start(POSTGRES_ONLY)
+    urls = {login: stack.database_url_of(login) for login in (ADMINISTRATOR, *GROUPS)}
+    assert status.database_url == urls[PEOPLE]
+    assert len({url.partition("@")[0].rpartition(":")[2] for url in urls.values()}) == len(urls), "a password each"
+    for login, groups in GROUPS.items():
+        async with connected(urls[login]) as connection:
+            memberships = {row["role"] for row in await connection.fetch(_SQL["memberships"])}
+            assert memberships == set(groups)
+            assert not await connection.fetchval(_APPEND_ONLY["is_superuser"])
+    async with connected(urls[PEOPLE]) as people:
+        await migrate(people)
+        await people.execute(_STACK["create_login"].format(name="ana", password="ana"))
+    async with connected(stack.database_url_of("recorder")) as recorder:
+        await require_current(recorder)
+
+
+async def test_a_login_that_owns_its_database_and_may_make_roles_needs_no_superuser(state_dir: Path) -> None:
+    stack = Stack(state_dir)
+    stack.start(POSTGRES_ONLY)
+    url = stack.database_url_of(ADMINISTRATOR)
+    async with connected(url) as administrator:
+        for role in GROUPS:
+            await administrator.execute(_LOGINS["drop_login"].format(name=role))
+        await administrator.execute(_LOGINS["give_database"].format(database=DATABASE, name=ADMINISTRATOR))
+        for role in sorted({group for groups in GROUPS.values() for group in groups}):
+            await administrator.execute(_LOGINS["drop_owned"].format(name=role))
+            await administrator.execute(_LOGINS["drop_login"].format(name=role))
+    async with new_login(url, "CREATEROLE") as login:
+        async with connected(url) as administrator:
+            await administrator.execute(_LOGINS["give_database"].format(database=DATABASE, name=login))
+        async with connected(as_login(url, login)) as own:
+            assert await migrate(own) == migrations()
+            await migrate_keyring(own)
+        async with connected(url) as administrator:
+            assert await administrator.fetch(_ROLES["foreign_owners"]) == []
+
+
+async def test_a_database_made_before_there_were_roles_is_an_error_that_says_so(state_dir: Path) -> None:
+    stack = Stack(state_dir)
+    stack.start(POSTGRES_ONLY)
+    async with connected(stack.database_url_of(ADMINISTRATOR)) as administrator:
+        # As then: the password is that of another login.
+        await administrator.execute(_SQL["change_password"])
+    stack.stop()
+    with pytest.raises(StackStartError, match="not that of the database's administrator") as raised:
+        stack.start(POSTGRES_ONLY)
+    assert "before it had roles" in raised.value.hint
 
 
 async def test_a_server_that_dies_is_started_again_with_its_data(state_dir: Path) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from schemas.codes import EntryKind
 from schemas.messages import Head
 from services.runtime import ledger
-from services.runtime.ledger import ChainWriter, Entry
+from services.runtime.ledger import ChainHead, ChainWriter, Entry
 from services.runtime.postgres import Connection
 
 AT: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -21,7 +21,9 @@ def received(record_id: UUID) -> ledger.Writes:
     return chain(record_id, [EntryKind.RECEIVED])
 
 
-def chain(record_id: UUID, kinds: Sequence[str], head: Head | None = None, cause: str = "") -> ledger.Writes:
+def chain(
+    record_id: UUID, kinds: Sequence[str], head: Head | ChainHead | None = None, cause: str = ""
+) -> ledger.Writes:
     """Return entries of these kinds after ``head``; another ``cause`` makes other entries."""
     writer = ChainWriter(record_id, head)
     for place, kind in enumerate(kinds):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import resources
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
 
-from services.runtime.migrate import migrate
+from services.runtime.migrate import migrate, migrate_keyring
 from support import sql
 
 _SQL = sql.load("databases")
@@ -35,7 +34,7 @@ async def bring_up_to_date(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await migrate(connection)
-        await connection.execute(resources.files("schemas.sql").joinpath("keyring.sql").read_text(encoding="utf-8"))
+        await migrate_keyring(connection)
     finally:
         await connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from services.runtime.ledger import Entry, read_chains
 from services.runtime.settings import Settings
 from support.jobs import published, take_in
 from support.offsets import partitions_of
+from support.servers import OpenHost
 
 BOUND_S = 60
 
@@ -64,15 +66,30 @@ async def seal(recorder: RecorderStage, messages: Sequence[Outgoing]) -> None:
 
 
 class Flow:
-    """All stages of one deployment on one host, each with the same clock."""
+    """All stages of one deployment, each on a host with its own rights, with the same clock and the same telemetry.
 
-    def __init__(self, host: Host, policy: Policy) -> None:
+    ``host`` has all rights: tests look and meddle with it, and write as an executor does.
+    """
+
+    def __init__(self, host: Host, services: Mapping[str, Host], policy: Policy) -> None:
         """Wire the stages."""
         self.host = host
+        self._services = services
         self.policy = policy
-        self.classifier = ClassifierStage(host, now)
-        self.router = RouterStage(host, policy, now)
-        self.recorder = RecorderStage(host, now)
+        self.classifier = ClassifierStage(self.at("classifier"), now)
+        self.router = RouterStage(self.at("router"), policy, now)
+        self.recorder = RecorderStage(self.at("recorder"), now)
+
+    @classmethod
+    async def open(cls, host: OpenHost, policy: Policy) -> Flow:
+        """Open the hosts and wire the stages."""
+        services = {name: await host(name) for name in ("classifier", "router", "recorder")}
+        return cls(await host("tests"), services, policy)
+
+    def at(self, service: str) -> Host:
+        """Return the host as a service has it: everything is shared but its connections to the database."""
+        own = self._services[service]
+        return replace(self.host, pool=own.pool, keyring=own.keyring)
 
     async def decided(self, document: Mapping[str, Any]) -> tuple[UUID, list[Entry]]:
         """Take in one job and decide it; return its record and chain."""

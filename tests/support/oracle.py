@@ -197,6 +197,7 @@ def _of_charges(history: History) -> Iterator[str]:
 def _of_payments(chain: Sequence[Parsed], charges: Mapping[UUID, Sequence[Charge]]) -> Iterator[str]:
     """Say which of a record's calls was paid in silence, or is told otherwise than the provider charged it."""
     answers = {UUID(s.data["claim"]): s for s in chain if s.entry.kind == EntryKind.ATTEMPT_FINISHED}
+    yield from _of_late_answers(chain, answers, charges)
     claims = [step for step in chain if step.entry.kind == EntryKind.ATTEMPT_STARTED]
     for place, claim in enumerate(claims):
         charged = charges.get(claim.entry.entry_id, ())
@@ -208,6 +209,18 @@ def _of_payments(chain: Sequence[Parsed], charges: Mapping[UUID, Sequence[Charge
                 yield f"tells of other tokens at {answer.entry.seq} than the provider charged"
         for earlier in claims[:place] if charged else ():
             yield from _of_second_charge(chain, claim, earlier, answers, charges)
+
+
+def _of_late_answers(
+    chain: Sequence[Parsed], answers: Mapping[UUID, Parsed], charges: Mapping[UUID, Sequence[Charge]]
+) -> Iterator[str]:
+    """Say which late answer tells what is told already, or what the provider knows nothing of."""
+    for late in (step for step in chain if step.entry.kind == EntryKind.LATE_RESULT):
+        claim = UUID(late.data["claim"])
+        if claim in answers and answers[claim].data["outcome"] != "lost":
+            yield f"tells at {late.entry.seq} once more of an answer that it has at {answers[claim].entry.seq}"
+        if late.data["outcome"] == "ok" and not charges.get(claim):
+            yield f"tells of a late answer at {late.entry.seq} that the provider did not charge"
 
 
 def _of_second_charge(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.runtime.host import Host
+from services.standalone.logins import ADMINISTRATOR
 from services.standalone.stack import Stack
 from support import containers
 
@@ -20,7 +21,7 @@ OpenHost = Callable[[str], Awaitable[Host]]
 
 @dataclass(frozen=True)
 class Servers:
-    """Where a real Postgres and a real Kafka answer. The database's user may create databases."""
+    """Where a real Postgres and a real Kafka answer. The database's user is a superuser."""
 
     database_url: str
     kafka_bootstrap_servers: str
@@ -46,9 +47,8 @@ def _embedded() -> Iterator[Servers]:
     stack = Stack(root / "state")
     try:
         status = stack.start(Stack.SERVERS_ONLY)
-        assert status.database_url is not None
         assert status.kafka_bootstrap_servers is not None
-        yield Servers(status.database_url, status.kafka_bootstrap_servers)
+        yield Servers(stack.database_url_of(ADMINISTRATOR), status.kafka_bootstrap_servers)
     finally:
         stack.stop()
         shutil.rmtree(root)

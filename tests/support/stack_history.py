@@ -29,9 +29,16 @@ class Flow:
         messages = stack_jobs.messages(self.stack.settings(), self.jobs if jobs is None else jobs)
         await publish(self.stack.settings, messages)
 
-    async def sealed(self, count: int) -> None:
-        """Wait until so many are sealed."""
-        await self.stack.until_sealed(self.tenant, count)
+    async def publish_in_step(self, ahead: int = 200) -> None:
+        """Publish all jobs, never many more than ``ahead`` of what is sealed: every stage has work all the time."""
+        step = ahead // 4
+        for start in range(0, len(self.jobs), step):
+            await self.sealed(start - ahead)
+            await self.publish(self.jobs[start : start + step])
+
+    async def sealed(self, count: int) -> int:
+        """Wait until so many are sealed, being on call meanwhile; return how many they are."""
+        return await self.stack.until_sealed(self.tenant, count)
 
     async def history(self) -> History:
         """Return what became of them, when all have ended."""

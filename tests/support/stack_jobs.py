@@ -23,7 +23,7 @@ def job_count(default: int) -> int:
 
 
 def long_or(short: int, long: int) -> int:
-    """Return how often something is to happen: ``long`` with ``WAYBILL_CHAOS=long`` (``make chaos``), else ``short``."""
+    """Return how often a thing is to happen: ``long`` with ``WAYBILL_CHAOS=long`` (``make chaos``), else ``short``."""
     return long if os.environ.get("WAYBILL_CHAOS") == "long" else short
 
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +20,13 @@ import asyncpg
 import httpx
 import orjson
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.topics import DEAD_LETTER, RESULTS
 from services.runtime import queries
 from services.runtime.postgres import is_transient
 from services.runtime.settings import Settings
+from services.standalone.logins import ADMINISTRATOR
 from services.standalone.stack import ProcessStatus, Stack, StackStatus
 from services.standalone.status import ProcessRef, ProcessState
 from support import sql
@@ -134,12 +136,35 @@ class RunningStack:
         found.send_signal(number)
         assert await asyncio.to_thread(ref.ends_within, PATIENCE_S), f"{name} ends by {number.name}"
 
-    def descendants(self, supervisor: ProcessRef) -> list[ProcessRef]:
-        """Return a supervisor and every process below it."""
-        process = supervisor.find()
-        assert process is not None, "the supervisor runs"
+    def resume(self, name: str) -> None:
+        """Let one process go on, where a fault point has frozen it."""
+        ref = self.process(name).ref
+        process = None if ref is None else ref.find()
+        assert process is not None, f"{name} is there"
+        process.resume()
+
+    @asynccontextmanager
+    async def frozen(self, name: str) -> AsyncIterator[None]:
+        """Freeze a process and all below it: it is connected, and does not answer until the block ends."""
+        ref = self.process(name).ref
+        assert ref is not None, f"{name} runs"
+        refs = self.descendants(ref)
+        for process in (one.find() for one in refs):
+            if process is not None:
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in (one.find() for one in refs):
+                if process is not None:
+                    process.resume()
+
+    def descendants(self, above: ProcessRef) -> list[ProcessRef]:
+        """Return a process, the supervisor for one, and every process below it."""
+        process = above.find()
+        assert process is not None, "it runs"
         below = [ProcessRef.of(child.pid) for child in process.children(recursive=True)]
-        return [supervisor, *(ref for ref in below if ref is not None)]
+        return [above, *(ref for ref in below if ref is not None)]
 
     def strangers(self) -> list[str]:
         """Return the command line of every process that works in this state folder, whoever started it."""
@@ -159,11 +184,11 @@ class RunningStack:
     # -- what is in it --------------------------------------------------------------------------------------------
 
     def service_environment(self, http_addr: str) -> dict[str, str]:
-        """Return the environment for one more service beside those of the stack."""
+        """Return the environment for one more executor beside that of the stack."""
         status, folder = self.status(), self.stack.folder
         return {
             **self.environment,
-            "DATABASE_URL": str(status.database_url),
+            "DATABASE_URL": self.stack.database_url_of("executor"),
             "KAFKA_BOOTSTRAP_SERVERS": str(status.kafka_bootstrap_servers),
             "WAYBILL_SIMULATOR_URL": str(status.simulator_url),
             "WAYBILL_SECRETS_DIR": str(folder.secrets),
@@ -179,10 +204,9 @@ class RunningStack:
 
     @property
     def database_url(self) -> str:
-        """Where its PostgreSQL answers."""
-        url = self.status().database_url
-        assert url is not None, "the stack runs"
-        return url
+        """Where its PostgreSQL answers its superuser: a test looks everywhere, and is on call."""
+        assert self.status().running, "the stack runs"
+        return self.stack.database_url_of(ADMINISTRATOR)
 
     def settings(self) -> Settings:
         """Return the settings of a client."""
@@ -215,6 +239,15 @@ class RunningStack:
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
             (await client.post(f"{self.status().simulator_url}{path}", json=content)).raise_for_status()
 
+    async def counted(self, service: str, event: str) -> float:
+        """Return how often a service counted an event since it started."""
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+            page = await client.get(f"http://{self.process(service).http_addr}/metrics")
+        samples = [s for family in text_string_to_metric_families(page.text) for s in family.samples]
+        return sum(
+            s.value for s in samples if s.name == f"waybill_{service}_events_total" and s.labels["event"] == event
+        )
+
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Ask the database."""
         connection = await asyncpg.connect(self.database_url)
@@ -228,13 +261,25 @@ class RunningStack:
         (row,) = await self.fetch(_SQL["progress"], tenant)
         return Progress(**row)
 
-    async def until_sealed(self, tenant: str, count: int) -> None:
-        """Wait until so many of a tenant's records are sealed, being on call meanwhile."""
+    async def until_progress(self, tenant: str, enough: Callable[[Progress], bool], what: str) -> None:
+        """Wait until a tenant's jobs are that far."""
+
+        async def is_enough() -> bool:
+            return enough(await self.progress(tenant))
+
+        await until(is_enough, f"{what} of {tenant}")
+
+    async def until_sealed(self, tenant: str, count: int) -> int:
+        """Wait until so many of a tenant's records are sealed, being on call meanwhile; return how many they are."""
+        found = 0
 
         async def sealed() -> bool:
-            return await self._look_after(tenant, lambda progress: progress.sealed >= count)
+            nonlocal found
+            found = (await self.look_after(tenant)).sealed
+            return found >= count
 
         await until(sealed, f"{count} records of {tenant} are sealed")
+        return found
 
     async def until_done(self, tenant: str, records: int) -> None:
         """Wait until a tenant's records are sealed, their results acknowledged, and late answers appended.
@@ -243,18 +288,23 @@ class RunningStack:
         """
 
         async def done() -> bool:
-            return await self._look_after(
-                tenant, lambda progress: progress.sealed >= records and not progress.open and not progress.aside
-            )
+            progress = await self.look_after(tenant)
+            return progress.sealed >= records and not progress.open and not progress.aside
 
         await until(done, f"all {records} jobs of {tenant} are done")
 
-    async def _look_after(self, tenant: str, enough: Callable[[Progress], bool]) -> bool:
+    async def look_after(self, tenant: str) -> Progress:
+        """Be on call for a moment: have all that is held tried again; and return how far the jobs were before."""
         progress = await self.progress(tenant)
         if progress.held:
-            for row in await self.fetch(_SQL["waiting"], tenant):
-                await self.fetch(_ON_CALL["set_verdict"], row["record_id"], row["seq"], "retry")
-        return enough(progress)
+            connection = await asyncpg.connect(self.database_url)
+            try:
+                rows = await connection.fetch(_SQL["waiting"], tenant)
+                verdicts = [(row["record_id"], row["seq"], "retry") for row in rows]
+                await connection.executemany(_ON_CALL["set_verdict"], verdicts)
+            finally:
+                await connection.close()
+        return progress
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 -- The record: entries, the append function that fences them, and the operational state around them.
+-- Functions that run with the owner's rights name pg_temp last: left out, a caller's temporary objects would come first.
 
 CREATE SCHEMA record;
 COMMENT ON SCHEMA record IS 'The AI request record: immutable entries, and the operational state that can be rebuilt from them.';
@@ -25,6 +26,22 @@ FROM (VALUES
     ('sealed', 'late_result'),
     ('late_result', 'late_result')
 ) AS rule (after, kinds);
+
+CREATE TABLE record.may_write (
+    role name NOT NULL,
+    kind text NOT NULL,
+    PRIMARY KEY (kind, role)
+);
+COMMENT ON TABLE record.may_write IS 'Which group of logins may append which kind of entry.';
+
+INSERT INTO record.may_write (role, kind)
+SELECT role, unnest(string_to_array(kinds, ' '))
+FROM (VALUES
+    ('waybill_classifier', 'received classified'),
+    ('waybill_router', 'decided released'),
+    ('waybill_executor', 'attempt_started attempt_finished validated held'),
+    ('waybill_recorder', 'sealed late_result cost_corrected feedback erased')
+) AS rule (role, kinds);
 
 CREATE TABLE record.entry (
     record_id      uuid        NOT NULL,
@@ -56,14 +73,14 @@ CREATE UNIQUE INDEX entry_late_once ON record.entry (record_id, entry_id)
     WHERE kind IN ('late_result', 'cost_corrected', 'feedback', 'erased');
 
 CREATE FUNCTION record.refuse_change() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION '% of %.% is refused: the record is append-only', tg_op, tg_table_schema, tg_table_name
         USING ERRCODE = 'insufficient_privilege';
 END $$;
 
 CREATE FUNCTION record.protect(target regclass) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Row triggers of a partitioned table are cloned into its partitions, truncate triggers are not.
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = target AND tgname = 'refuse_change') THEN
@@ -80,13 +97,13 @@ END $$;
 SELECT record.protect('record.entry'), record.protect('record.entry_default');
 
 CREATE FUNCTION record.uuid7_from(at timestamptz) RETURNS uuid
-LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog AS $$
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 COMMENT ON FUNCTION record.uuid7_from IS 'The smallest UUIDv7 of a moment: a bound for ranges of record_id by time.';
 
 CREATE FUNCTION record.uuid7_time(id uuid) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog AS $$
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
 $$;
 COMMENT ON FUNCTION record.uuid7_time IS 'The moment in a UUIDv7: when the record was received.';
@@ -95,8 +112,8 @@ CREATE FUNCTION record.append(
     p_record uuid[], p_seq integer[], p_entry uuid[], p_kind text[], p_version smallint[],
     p_body text[], p_hash bytea[], p_prev bytea[], p_at timestamptz[]
 ) RETURNS TABLE (record_id uuid, seq integer, entry_id uuid, kind text, body json, entry_hash bytea)
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
 -- The arrays' lengths are unknown to the planner, and a scan of all entries is never right here.
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
@@ -104,7 +121,20 @@ AS $$
 DECLARE
     v_inserted uuid[];
     v_broken   uuid;
+    v_refused  text;
 BEGIN
+    -- The login counts, for this runs as the owner. Once for each kind, however many entries there are.
+    SELECT given.kind INTO v_refused
+    FROM (SELECT DISTINCT k.kind FROM unnest(p_kind) AS k (kind)) AS given
+    WHERE NOT EXISTS (
+        SELECT FROM record.may_write m WHERE m.kind = given.kind AND pg_has_role(session_user, m.role, 'MEMBER')
+    )
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'login % may not append entries of kind %', session_user, v_refused
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+
     SELECT x.rec INTO v_broken
     FROM (
         SELECT i.*, lag(i.seq) OVER w AS before_seq, lag(i.hash) OVER w AS before_hash, lag(i.kind) OVER w AS before_kind
@@ -194,6 +224,15 @@ CREATE TABLE record.held (
 COMMENT ON TABLE record.held IS
     'Records that wait. While a row is here it owns the record: people set its verdict, the router alone releases.';
 
+CREATE FUNCTION record.set_verdict(record_id uuid, seq integer, verdict text) RETURNS SETOF uuid
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE record.held h SET verdict = set_verdict.verdict, actor = session_user
+    WHERE h.record_id = set_verdict.record_id AND h.seq = set_verdict.seq AND h.verdict IS NULL
+    RETURNING h.record_id
+$$;
+COMMENT ON FUNCTION record.set_verdict IS
+    'Decides what a record waits for, by the position of the hold that was looked at; the actor is the login. Returns the record, or nothing where it does not wait there without a verdict.';
+
 CREATE TABLE record.lease (
     worker     uuid        PRIMARY KEY,
     host       text        NOT NULL,
@@ -226,6 +265,8 @@ COMMENT ON TABLE vault.content IS 'Compressed, then AES-256-GCM under the record
 
 COMMENT ON COLUMN record.transition.after IS 'The kind of the entry before; empty before the first.';
 COMMENT ON COLUMN record.transition.kind IS 'A kind that may follow it.';
+COMMENT ON COLUMN record.may_write.role IS 'The group; every member of it may.';
+COMMENT ON COLUMN record.may_write.kind IS 'A kind that it may append.';
 COMMENT ON COLUMN record.idempotency.tenant IS 'Whose key it is.';
 COMMENT ON COLUMN record.idempotency.key_hmac IS 'HMAC of what names the job, under the tenant''s key.';
 COMMENT ON COLUMN record.idempotency.payload_hmac IS 'HMAC of the payload: another one under the same key is a conflict.';

@@ -144,7 +144,7 @@ COMMENT ON TABLE facts.attempt_default IS 'Must stay empty: a row here means tha
 SELECT record.protect(t) FROM unnest('{facts.request,facts.attempt,facts.request_default,facts.attempt_default}'::regclass[]) AS t;
 
 CREATE FUNCTION record.ensure_partitions(from_month date, months integer) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
     v_from    timestamptz;
     v_to      timestamptz;
@@ -181,6 +181,14 @@ BEGIN
     RETURN v_made;
 END $$;
 COMMENT ON FUNCTION record.ensure_partitions IS 'Makes the monthly partitions of entries and facts ahead of time; returns how many were new.';
+
+CREATE FUNCTION record.default_partition_used() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM record.entry_default) OR EXISTS (SELECT FROM facts.request_default)
+        OR EXISTS (SELECT FROM facts.attempt_default)
+$$;
+COMMENT ON FUNCTION record.default_partition_used IS
+    'Whether a row fell into a default partition, which means that a month''s partition was missing.';
 
 CREATE VIEW facts.in_flight AS
 SELECT o.record_id,
@@ -263,13 +271,3 @@ COMMENT ON COLUMN facts.fallback_rate.alias IS 'The alias that the routes were c
 COMMENT ON COLUMN facts.fallback_rate.requests IS 'Records with at least one call.';
 COMMENT ON COLUMN facts.fallback_rate.with_fallback IS 'Those that needed another route than the first.';
 COMMENT ON COLUMN facts.fallback_rate.fallback_rate IS 'Their share, 0 to 1.';
-
-DO $$
-BEGIN
-    CREATE ROLE analyst NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN -- roles are the cluster's: another database may make it now
-    RAISE NOTICE 'role analyst exists already';
-END $$;
-GRANT USAGE ON SCHEMA facts TO analyst;
-GRANT SELECT ON ALL TABLES IN SCHEMA facts TO analyst;
-ALTER DEFAULT PRIVILEGES IN SCHEMA facts GRANT SELECT ON TABLES TO analyst;

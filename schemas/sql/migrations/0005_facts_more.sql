@@ -48,7 +48,7 @@ CREATE INDEX attempt_day ON facts.attempt USING brin (((coalesce(finished_at, st
 CREATE INDEX request_replay_of ON facts.request (replay_of) WHERE replay_of IS NOT NULL;
 
 CREATE OR REPLACE FUNCTION record.ensure_partitions(from_month date, months integer) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
     v_from    timestamptz;
     v_to      timestamptz;
@@ -84,6 +84,12 @@ BEGIN
     END LOOP;
     RETURN v_made;
 END $$;
+
+CREATE OR REPLACE FUNCTION record.default_partition_used() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM record.entry_default) OR EXISTS (SELECT FROM facts.request_default)
+        OR EXISTS (SELECT FROM facts.attempt_default) OR EXISTS (SELECT FROM facts.source_default)
+$$;
 
 -- Months that the other tables have already.
 SELECT record.ensure_partitions(to_date(right(i.inhrelid::regclass::text, 7), 'YYYY_MM'), 1)
@@ -155,16 +161,15 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION facts.finish_rebuild IS 'Puts the fresh tables in the place of a month''s partitions; returns how many rows each has.';
-REVOKE EXECUTE ON FUNCTION facts.begin_rebuild, facts.missed_by_rebuild, facts.forget_rebuilt, facts.finish_rebuild FROM PUBLIC;
 
 CREATE FUNCTION facts.schema_version() RETURNS integer
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-    SELECT max(version) FROM public.waybill_migration
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT max(version) FROM migration.applied
 $$;
 COMMENT ON FUNCTION facts.schema_version IS 'The number of the last migration: which columns there are.';
 
 CREATE FUNCTION facts.id_from(at timestamptz) RETURNS uuid
-LANGUAGE sql IMMUTABLE STRICT SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE sql IMMUTABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT record.uuid7_from(at)
 $$;
 COMMENT ON FUNCTION facts.id_from IS 'The smallest record_id of a moment. Bound record_id by it in views over the entries, and only those months are read.';
@@ -295,4 +300,8 @@ COMMENT ON COLUMN facts.replay_lineage.tenant IS 'Whose job it is.';
 COMMENT ON COLUMN facts.replay_lineage.received_at IS 'When the replay was taken in.';
 COMMENT ON COLUMN facts.replay_lineage.status IS 'How the replay ended.';
 
-GRANT SELECT ON ALL TABLES IN SCHEMA facts TO analyst;
+-- Analysts read what is new by default privileges. Rebuilding is the owner's.
+GRANT INSERT ON facts.source TO waybill_recorder;
+GRANT SELECT ON facts.source, facts.decision_reason, facts.finding, facts.validation, facts.schema_validity, facts.held,
+    facts.replay_lineage TO waybill_oncall;
+GRANT EXECUTE ON FUNCTION facts.id_from, facts.schema_version TO analyst, waybill_oncall;

@@ -37,6 +37,4 @@ FROM record.held h ORDER BY h.held_at LIMIT $1;
 
 -- name: set_verdict
 -- A verdict names the hold that was looked at, so that it never lands on a later one. The actor is the database login.
-UPDATE record.held SET verdict = $3, actor = session_user
-WHERE record_id = $1 AND seq = $2 AND verdict IS NULL
-RETURNING record_id;
+SELECT v.record_id FROM record.set_verdict($1, $2, $3) AS v (record_id);

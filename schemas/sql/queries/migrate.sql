@@ -1,6 +1,28 @@
+-- name: standing
+-- Whether roles.sql has been run in this database, and whether this login may act as the owner.
+SELECT owner.oid IS NOT NULL AND groups.found = 6 AND has_database_privilege(owner.oid, current_database(), 'CREATE') AS prepared,
+       owner.oid IS NOT NULL AND pg_has_role(owner.oid, 'SET') AS may_act,
+       session_user AS login
+FROM (SELECT (SELECT r.oid FROM pg_roles r WHERE r.rolname = 'waybill_owner') AS oid) AS owner,
+     (SELECT count(*) AS found FROM pg_roles r
+      WHERE r.rolname IN ('waybill_classifier', 'waybill_router', 'waybill_executor', 'waybill_recorder', 'waybill_oncall', 'analyst')) AS groups;
+
+-- name: join_owner
+-- Whoever made the owner may grant it, and has to before acting as it; in two databases at once, the first one did.
+DO $$ BEGIN
+    GRANT waybill_owner TO SESSION_USER;
+EXCEPTION WHEN unique_violation THEN
+    RAISE NOTICE 'granted already';
+END $$;
+
+-- name: act_as_owner
+-- Until the transaction ends: nothing is to belong to a login, or to a superuser.
+SET LOCAL ROLE waybill_owner;
+
 -- name: create_history
 -- Which migrations this database has seen.
-CREATE TABLE IF NOT EXISTS public.waybill_migration (
+CREATE SCHEMA IF NOT EXISTS migration;
+CREATE TABLE IF NOT EXISTS migration.applied (
     version    integer     PRIMARY KEY,
     name       text        NOT NULL,
     digest     text        NOT NULL,
@@ -17,15 +39,15 @@ SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '120s';
 
 -- name: history
 -- What was applied, oldest first.
-SELECT version, digest FROM public.waybill_migration ORDER BY version;
+SELECT version, digest FROM migration.applied ORDER BY version;
 
 -- name: is_applied
 -- Whether somebody else applied it while we waited for the lock.
-SELECT EXISTS (SELECT FROM public.waybill_migration WHERE version = $1);
+SELECT EXISTS (SELECT FROM migration.applied WHERE version = $1);
 
 -- name: record
 -- Remember a migration.
-INSERT INTO public.waybill_migration (version, name, digest) VALUES ($1, $2, $3);
+INSERT INTO migration.applied (version, name, digest) VALUES ($1, $2, $3);
 
 -- name: ensure_partitions
 -- Make the coming months' partitions.
@@ -33,5 +55,4 @@ SELECT record.ensure_partitions($1::date, $2::integer);
 
 -- name: default_partition_rows
 -- Whether a row fell into a default partition, which means that a month's partition was missing.
-SELECT EXISTS (SELECT FROM record.entry_default) OR EXISTS (SELECT FROM facts.request_default)
-    OR EXISTS (SELECT FROM facts.attempt_default) OR EXISTS (SELECT FROM facts.source_default);
+SELECT record.default_partition_used();

@@ -6,13 +6,18 @@ SELECT record_id FROM record.idempotency WHERE record_id = ANY ($1::uuid[]) AND 
 -- Held records that may go on or end, each with why; a person's verdict counts before everything else.
 SELECT h.record_id, h.seq, h.actor,
        CASE WHEN h.verdict IS NOT NULL THEN h.verdict
-            WHEN c.record_id IS NOT NULL THEN 'cancelled'
+            WHEN c.cancelled THEN 'cancelled'
             WHEN h.deadline <= now() THEN 'expired'
             ELSE 'due'
        END AS cause
 FROM record.held h
-LEFT JOIN record.idempotency c ON c.record_id = h.record_id AND c.cancelled_at IS NOT NULL
-WHERE h.verdict IS NOT NULL OR h.due <= now() OR h.deadline <= now() OR c.record_id IS NOT NULL
+-- Several keys may lead to one record: a replay has its own, and the original's.
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT FROM record.idempotency i WHERE i.record_id = h.record_id AND i.cancelled_at IS NOT NULL
+    ) AS cancelled
+) AS c
+WHERE h.verdict IS NOT NULL OR h.due <= now() OR h.deadline <= now() OR c.cancelled
 ORDER BY h.held_at
 LIMIT $1
 FOR UPDATE OF h SKIP LOCKED;

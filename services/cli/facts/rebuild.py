@@ -8,7 +8,8 @@ decides who may: the functions it calls belong to the owner of the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -33,7 +34,7 @@ SWAP_TIMEOUT_S: Final = 600
 class RebuildError(WaybillError):
     """The facts could not be rebuilt; those that were there are unchanged."""
 
-    hint = "Use a login that owns the tables, as `waybill migrate` does; see docs/runbooks/default-partition.md."
+    hint = "Use a member of the role waybill_owner, as for `waybill migrate`; see docs/runbooks/default-partition.md."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,15 @@ async def rebuild(pool: asyncpg.Pool[Any], *, since: datetime | None = None, don
 async def _rebuild_month(pool: asyncpg.Pool[Any], month: datetime) -> Rebuilt:
     end = next_month(month)
     async with pool.acquire() as connection:
-        await connection.execute(_SQL["begin_rebuild"], month.date())
+        async with _as_owner(connection):
+            await connection.execute(_SQL["begin_rebuild"], month.date())
         after, last = before(month - AROUND), first_record_id(end + AROUND)
         while after < last:
-            page = await read_page(connection, after, last)
-            await _copy(connection, month, end, page.rows)
+            async with _as_owner(connection):
+                page = await read_page(connection, after, last)
+                await _copy(connection, month, end, page.rows)
             after = page.until
-        async with connection.transaction():
+        async with _as_owner(connection):
             await connection.execute(_MIGRATE["timeouts"])
             missed = await connection.fetch(_SQL["missed_by_rebuild"], month.date(), timeout=SWAP_TIMEOUT_S)
             ids = [row["record_id"] for row in missed]
@@ -80,6 +83,14 @@ async def _rebuild_month(pool: asyncpg.Pool[Any], month: datetime) -> Rebuilt:
             await _copy(connection, month, end, await rows_of(connection, ids))
             counts = await connection.fetch(_SQL["finish_rebuild"], month.date(), timeout=SWAP_TIMEOUT_S)
     return Rebuilt(month.date(), {row["name"]: row["rows"] for row in counts})
+
+
+@asynccontextmanager
+async def _as_owner(connection: Connection) -> AsyncIterator[None]:
+    """Hold a transaction and the owner's rights; they end together."""
+    async with connection.transaction():
+        await connection.execute(_MIGRATE["act_as_owner"])
+        yield
 
 
 async def _copy(

@@ -34,6 +34,20 @@ UNION ALL
 SELECT format('grant %s.%s %s %s', g.table_schema, g.table_name, g.grantee, g.privilege_type)
 FROM information_schema.role_table_grants g WHERE g.table_schema IN ('record', 'facts', 'vault', 'keyring')
 UNION ALL
+SELECT format('owner %s %s', c.oid::regclass, c.relowner::regrole)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('record', 'facts', 'vault', 'keyring') AND c.relkind IN ('r', 'p', 'v')
+UNION ALL
+SELECT format('column grant %s.%s %s', c.oid::regclass, a.attname, a.attacl)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('record', 'facts', 'vault', 'keyring') AND a.attacl IS NOT NULL
+UNION ALL
+SELECT format('function %s %s %s', p.oid::regprocedure, p.proowner::regrole, p.proacl)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname IN ('record', 'facts', 'vault', 'keyring')
+UNION ALL
+SELECT 'may write ' || m.role || ' ' || m.kind FROM record.may_write m
+UNION ALL
 SELECT 'transition ' || t.after || ' ' || t.kind FROM record.transition t
 ORDER BY 1;
 
@@ -62,15 +76,19 @@ WHERE i.inhparent = $1::text::regclass AND i.inhrelid::regclass::text NOT LIKE '
 
 -- name: tampered_digest
 -- As if an applied file had been changed afterwards.
-UPDATE public.waybill_migration SET digest = 'another' WHERE version = $1;
+UPDATE migration.applied SET digest = 'another' WHERE version = $1;
 
 -- name: forget_migration
 -- As if a migration had not been applied.
-DELETE FROM public.waybill_migration WHERE version = $1;
+DELETE FROM migration.applied WHERE version = $1;
 
 -- name: drop_partition
 -- As if a month's partition had not been made ahead of time.
 DROP TABLE {name};
 
 -- name: migrations_applied
-SELECT version FROM public.waybill_migration ORDER BY version;
+SELECT version FROM migration.applied ORDER BY version;
+
+-- name: entries
+-- How many entries there are.
+SELECT count(*) FROM record.entry;

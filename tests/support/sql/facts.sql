@@ -51,7 +51,7 @@ SET ROLE analyst;
 -- Every table, view and function outside the facts that is not the server's own.
 SELECT 'SELECT * FROM ' || c.oid::regclass AS statement
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname IN ('record', 'vault', 'keyring', 'public') AND c.relkind IN ('r', 'p', 'v')
+WHERE n.nspname IN ('record', 'vault', 'keyring', 'migration', 'public') AND c.relkind IN ('r', 'p', 'v')
 ORDER BY 1;
 
 -- name: facts_relations

@@ -37,3 +37,7 @@ SELECT * FROM {relation} LIMIT 1;
 -- How many of a tenant's records ended how.
 SELECT jsonb_object_agg(s.status, s.records)::text AS counts
 FROM (SELECT r.status, count(*) AS records FROM facts.request r WHERE r.tenant = $1 GROUP BY r.status) AS s;
+
+-- name: workers
+-- Every executor that took a lease and did not give it up.
+SELECT worker FROM record.lease;

@@ -17,6 +17,7 @@ from services.runtime.settings import Settings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+LOGINS = (ROOT / "schemas" / "sql" / "logins.sql").read_text(encoding="utf-8")
 OURS = [name for name, service in COMPOSE["services"].items() if service["image"].startswith("waybill:")]
 
 
@@ -58,6 +59,24 @@ def test_every_variable_is_a_setting_or_one_of_the_catalog() -> None:
     assert named | in_image <= known_variables()
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_each_service_logs_in_as_itself(name: str) -> None:
+    address = f"postgresql://{name}:${{{name.upper()}_DB_PASSWORD:-{name}}}@postgres:5432/waybill"
+    assert environment(name)["DATABASE_URL"] == address
+    assert f"CREATE ROLE {name} LOGIN PASSWORD :'{name}' IN ROLE waybill_{name};" in LOGINS
+
+
+def test_the_database_is_given_its_roles_before_its_logins_and_every_password() -> None:
+    postgres = COMPOSE["services"]["postgres"]
+    scripts = [volume.split(":")[:2] for volume in postgres["volumes"] if "initdb.d" in volume]
+    assert [source for source, _ in scripts] == ["./schemas/sql/roles.sql", "./schemas/sql/logins.sql"]
+    assert [target for _, target in scripts] == sorted(target for _, target in scripts)
+    assert all((ROOT / source).is_file() for source, _ in scripts)
+    passwords = set(re.findall(r"^\\getenv \w+ (\w+)$", LOGINS, re.MULTILINE))
+    assert len(passwords) == 1 + len(SERVICES)
+    assert passwords <= set(postgres["environment"])
+
+
 def test_the_services_wait_at_a_stop_longer_than_the_executor_drains() -> None:
     seconds = {name: int(COMPOSE["services"][name]["stop_grace_period"].removesuffix("s")) for name in SERVICES}
     assert all(value > Settings.model_fields["drain_timeout_s"].default for value in seconds.values())
@@ -80,7 +99,10 @@ def test_only_prepare_may_write_the_secrets() -> None:
 
 def test_every_volume_that_is_mounted_is_declared() -> None:
     mounted = {
-        volume.partition(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])
+        volume.partition(":")[0]
+        for service in COMPOSE["services"].values()
+        for volume in service.get("volumes", [])
+        if not volume.startswith("./")  # a file of this repository
     }
     assert mounted == set(COMPOSE["volumes"])
 

@@ -9,16 +9,19 @@ from typing import Any
 
 from executor_builders import DEADLINE, NOW, some_orders
 from executor_fake_ledger import RECORD, FakeLease, FakeLedger, FakeRoutes, Outcome
+from executor_memory_spool import MemorySpool
 
 from schemas.codes import EntryKind, ErrorCode, FailureClass, Status
 from schemas.decision import Orders
 from schemas.messages import Head, Routed
 from schemas.messages import Outcome as OutcomeMessage
 from services.executor.adapter import Failure
+from services.executor.recording import Recording
 from services.executor.transport import Broken
 from services.executor.work import Tools, Work
 from services.runtime.ledger import Entry
 from services.runtime.settings import Settings
+from services.runtime.telemetry import Telemetry
 from services.runtime.wakeup import Wakeups
 
 LOST = Broken(FailureClass.TIMEOUT_SENT)
@@ -58,6 +61,8 @@ class Bench:
         self.ledger = FakeLedger()
         self.routes = FakeRoutes(self.ledger, [])
         self.lease = FakeLease()
+        self.telemetry = Telemetry("executor")
+        self.spool = MemorySpool()
         self.clock = clock
         self.events: list[str] = []
         self.in_doubt_cap_usd = Decimal(1)
@@ -82,6 +87,7 @@ class Bench:
         lease: Any = self.lease
         tools = Tools(
             store=store,
+            recording=self.recording,
             routes=routes,
             lease=lease,
             wakeups=WAKEUPS,
@@ -102,6 +108,17 @@ class Bench:
             resume=resume,
         )
         return Work(tools, message)
+
+    @property
+    def recording(self) -> Recording:
+        """What records answers here."""
+        store: Any = self.ledger
+        spool: Any = self.spool
+        return Recording(store, spool, self.telemetry)
+
+    def counted(self, event: str) -> float:
+        """Return how often something happened that is not counted by the work itself."""
+        return self.telemetry.registry.get_sample_value("waybill_executor_events_total", {"event": event}) or 0
 
     def ends(self, outcome: OutcomeMessage | None, status: Status, code: ErrorCode | None = None) -> None:
         """Check an ending: behind the chain's last entry, for its reason."""

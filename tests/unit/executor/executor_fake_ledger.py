@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from executor_builders import NOW, a_job, a_route
@@ -25,6 +25,7 @@ from services.runtime.keyring import RecordKey
 from services.runtime.ledger import ChainWriter, Entry, verify_chain
 from services.runtime.vault import Content
 
+T = TypeVar("T")
 RECORD: Final = UUID("01936b1e-0000-7000-8000-000000000001")
 MAY_FOLLOW: Final[dict[str, set[EntryKind]]] = {
     "decided": {EntryKind.ATTEMPT_STARTED, EntryKind.HELD, EntryKind.SEALED},
@@ -53,6 +54,8 @@ class FakeLedger:
     def __init__(self) -> None:
         self.key = RecordKey(RECORD, bytes(48))
         self.job: dict[str, Any] | None = a_job()
+        self.away = False
+        """Whether the database is known not to answer."""
         self.cancelled = False
         self.reads = 0
         self.contents: list[Content] = []
@@ -75,10 +78,18 @@ class FakeLedger:
         self.reads += 1
         return StoredJob(self.job, self.key if self.job is not None else None, self.cancelled)
 
-    async def read_chain(self, record_id: UUID) -> list[Entry]:
-        """Return the chain."""
+    async def read_key(self, record_id: UUID) -> RecordKey | None:
+        """Return the key, unless the job was erased."""
         assert record_id == RECORD
-        return list(self.chain)
+        return self.key if self.job is not None else None
+
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Ask a database that is there."""
+        return await work()
+
+    async def read_chain(self, record_id: UUID) -> list[Entry]:
+        """Return the chain of the one record that there is."""
+        return list(self.chain) if record_id == RECORD else []
 
     async def append(self, request: AppendRequest) -> list[Entry] | None:
         """Append behind the fence; None if it went in, else what is stored from that position on."""
@@ -97,7 +108,8 @@ class FakeLedger:
     async def put_aside(self, aside: Aside) -> None:
         """Keep what a fenced worker learned."""
         _shape(aside.kind).validate_python(aside.data)
-        self.asides.append(aside)
+        if aside.entry_id not in [other.entry_id for other in self.asides]:
+            self.asides.append(aside)
 
     def _append_once(self, request: AppendRequest) -> list[Entry] | None:
         first = request.chain.entries[0]

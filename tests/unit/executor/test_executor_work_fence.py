@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -136,7 +137,20 @@ async def test_fenced_without_having_learned_anything_nothing_goes_aside(bench: 
 
     assert await bench.run(LOST) is None
     assert bench.ledger.asides == []
-    assert bench.events == ["answer_put_aside"]
+    assert bench.counted("answer_put_aside") == 1
+
+
+async def test_fenced_and_erased_meanwhile_only_its_cost_goes_aside(bench: Bench) -> None:
+    def erased_and_taken() -> None:
+        bench.ledger.job = None
+        bench.ledger.claimed_by(uuid4(), may_double_pay=True)
+
+    bench.routes.while_calling = erased_and_taken
+
+    assert await bench.run(an_answer(output_tokens=7)) is None
+    (aside,) = bench.ledger.asides
+    assert (aside.data["outcome"], aside.data["cost_usd"]) == ("ok", "0.0007")
+    assert aside.content is None
 
 
 # -- ambiguous commits --------------------------------------------------------------------------------------------
@@ -301,6 +315,18 @@ async def test_a_lease_lost_between_claim_and_call_means_no_call(bench: Bench) -
     assert [data["may_double_pay"] for data in bench.ledger.data(STARTED)] == [False, False]
 
 
+async def test_a_claim_whose_time_its_commit_has_used_up_means_no_call(bench: Bench) -> None:
+    # The database took a minute to store it: others would hold it for lost while the call is under way.
+    def take_long() -> None:
+        bench.clock.now += timedelta(minutes=1)
+
+    bench.ledger.before_append[STARTED] = take_long
+
+    bench.ends(await bench.run(an_answer()), Status.SUCCEEDED)
+    assert [data["failure_class"] for data in bench.ledger.data(FINISHED)] == ["timeout_unsent", None]
+    assert len(bench.routes.calls) == 1
+
+
 async def test_being_cut_off_while_calling_leaves_the_claim_open(bench: Bench) -> None:
     calling = asyncio.Event()
 
@@ -317,6 +343,35 @@ async def test_being_cut_off_while_calling_leaves_the_claim_open(bench: Bench) -
         await working
     assert bench.ledger.kinds == [STARTED]
     assert bench.ledger.asides == []
+
+
+async def test_an_answer_that_is_cut_off_is_in_the_spool_at_once_where_the_database_is_away(bench: Bench) -> None:
+    def be_cut_off() -> None:
+        raise asyncio.CancelledError
+
+    bench.ledger.before_append[FINISHED] = be_cut_off
+    bench.ledger.away = True
+    with pytest.raises(asyncio.CancelledError):
+        await bench.run(an_answer())
+
+    (answer,) = bench.spool.kept
+    assert answer.claim == bench.ledger.chain[3].entry_id
+    assert bench.spool.at_once == [True]
+
+
+async def test_an_answer_that_is_put_aside_is_in_the_spool_when_that_is_cut_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def be_cut_off(aside: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(bench.ledger, "put_aside", be_cut_off)
+    bench.routes.while_calling = lambda: ignore(bench.ledger.claimed_by(uuid4(), may_double_pay=True))
+    with pytest.raises(asyncio.CancelledError):
+        await bench.run(an_answer())
+
+    assert len(bench.spool.kept) == 1
+    assert bench.spool.at_once == [False]
 
 
 async def _crash_after(bench: Bench, kind: EntryKind, *outcomes: Outcome) -> None:

@@ -62,7 +62,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The lease's clock."""
     clock = Clock()
-    monkeypatch.setattr(lease_module, "time", clock)
+    monkeypatch.setattr(lease_module, "monotonic", clock.monotonic)
     return clock
 
 

@@ -6,6 +6,7 @@ import asyncpg
 import asyncpg.exceptions._base
 import pytest
 
+from services.runtime.faults import blames_an_item
 from services.runtime.postgres import blames_a_row, is_transient
 
 TRANSIENT = [
@@ -18,6 +19,7 @@ TRANSIENT = [
     asyncpg.LockNotAvailableError(),
     asyncpg.QueryCanceledError(),
     asyncpg.InterfaceError("connection is closed"),
+    asyncpg.InternalClientError("cannot switch to state 11"),
     ConnectionResetError(),
     TimeoutError(),
 ]
@@ -50,6 +52,7 @@ def name(error: Exception) -> str:
 def test_the_same_work_may_succeed_later(error: Exception) -> None:
     assert is_transient(error)
     assert not blames_a_row(error)
+    assert not blames_an_item(error)
 
 
 @pytest.mark.parametrize("error", OF_A_ROW, ids=name)

@@ -82,7 +82,9 @@ def test_a_redelivered_offset_opens_nothing(offsets: list[int], data: st.DataObj
     before = (window.base, window.next_offset, len(window))
 
     for offset in data.draw(st.lists(st.integers(0, offsets[-1]), min_size=1)):
+        assert not window.follows(offset)
         assert window.open(offset) is None
+    assert window.follows(offsets[-1] + 1)
 
     assert (window.base, window.next_offset, len(window)) == before
 

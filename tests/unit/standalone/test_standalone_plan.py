@@ -27,6 +27,15 @@ def test_the_real_plan_prepares_then_starts_the_simulator_then_the_services(tmp_
         assert Path(spec.environment["WAYBILL_MASTER_KEY_FILE"]).parent == folder.secrets
 
 
+def test_a_service_with_a_login_of_its_own_uses_it_and_nothing_else_does(tmp_path: Path) -> None:
+    urls = {"router": "postgresql://router@db", "recorder": "postgresql://recorder@db"}
+    around = Surroundings(StateFolder.at(tmp_path), Ports({}), "postgresql://db", "kafka:1", urls)
+    plan = load_plan(DEFAULT_PLAN)(around)
+    found = {spec.name: spec.environment["DATABASE_URL"] for stage in plan.stages for spec in stage}
+    assert found == {"simulator": "postgresql://db", **dict.fromkeys(SERVICES, "postgresql://db"), **urls}
+    assert plan.environment["DATABASE_URL"] == "postgresql://db"
+
+
 def test_ports_of_services_are_the_same_at_the_next_start(tmp_path: Path) -> None:
     def addresses(ports: Ports) -> list[str | None]:
         around = Surroundings(StateFolder.at(tmp_path), ports, "postgresql://db", "kafka:1")

@@ -62,6 +62,11 @@ def test_pauses_double_up_to_a_limit_and_start_anew_after_a_healthy_life() -> No
     assert backoff.pause(lived=1) == 2
 
 
+def test_no_pause_is_longer_than_the_limit() -> None:
+    backoff = Backoff(largest=0.5)
+    assert [backoff.pause(lived=lived) for lived in (1, 1, 60)] == [0.5] * 3
+
+
 async def test_it_is_ready_when_its_probe_says_so_and_gone_when_stopped(folder: StateFolder) -> None:
     process = Supervised(ProcessSpec("child", python(SLEEPER), ready=said_up(folder)), folder)
     await process.start()

@@ -1,0 +1,121 @@
+"""Services die at every named place between two effects: nothing is lost, repeated, or paid twice in silence.
+
+Several points are armed in one flow of jobs, each in another service, wherever every job passes all of them. What
+proves a point is that it struck: one that its circumstances never lead to fails its test.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Final
+
+import pytest
+from support.stack_executors import further_executors
+from support.stack_faults import Faults, service_of
+from support.stack_groups import forget_members
+from support.stack_history import Flow, flow
+from support.stack_jobs import long_or
+from support.stack_running import RunningStack, until
+
+from services.executor.app import NAME as EXECUTOR
+from services.runtime.faultpoints import FaultPoint
+from services.standalone.plan import SERVICES
+from services.standalone.postgres import NAME as POSTGRES
+
+JOBS: Final = 60
+TURNS: Final = long_or(1, 10)
+LOSES_TWO_ANSWERS: Final = " [[sim: close fail=2]]"
+"""Charged twice without an answer, the job is held for on-call, released, and decided anew."""
+
+LOST_WAKEUPS: Final = (
+    FaultPoint.ROUTER_RELEASE_STORED,
+    FaultPoint.RECORDER_SWEEP_STORED,
+    FaultPoint.RECORDER_SWEEP_PRODUCED,
+)
+LATE_ANSWERS: Final = (FaultPoint.EXECUTOR_ASIDE_STORED, FaultPoint.RECORDER_LATE_APPENDED)
+SPOOLED_ANSWERS: Final = (FaultPoint.EXECUTOR_SPOOLED, FaultPoint.EXECUTOR_RECOVERED)
+EVERY_JOB_PASSES: Final = [
+    point for point in FaultPoint if point not in (*LOST_WAKEUPS, *LATE_ANSWERS, *SPOOLED_ANSWERS)
+]
+ROUNDS: Final = [
+    tuple(point for point in points if point is not None)
+    for points in zip_longest(*([p for p in EVERY_JOB_PASSES if service_of(p) == service] for service in SERVICES))
+]
+
+
+@pytest.mark.parametrize("points", ROUNDS, ids=lambda points: "-".join(point.partition(".")[2] for point in points))
+async def test_killed_where_every_job_passes(
+    stack: RunningStack, faults: Faults, chance: random.Random, points: Sequence[FaultPoint]
+) -> None:
+    for _ in range(TURNS):
+        half = JOBS // 2
+        await stack.simulate(latency_ms=[20, 200])
+        async with flow(stack, "points", JOBS, script=LOSES_TWO_ANSWERS) as jobs:
+            await jobs.publish(jobs.jobs[:half])
+            await jobs.sealed(chance.randrange(half // 2))
+            for point in points:
+                faults.arm(point)
+            # The first half brings the executor and the recorder there, the second half the others, all at once.
+            await jobs.publish(jobs.jobs[half:])
+            await _until_struck(jobs, faults, points)
+
+
+async def test_killed_where_wakeups_are_lost(stack: RunningStack, faults: Faults) -> None:
+    for _ in range(TURNS):
+        async with flow(stack, "lost-wakeups", JOBS, script=LOSES_TWO_ANSWERS) as jobs:
+            await jobs.publish()
+            for point in LOST_WAKEUPS:
+                faults.arm(point)
+            await _until_struck(jobs, faults, LOST_WAKEUPS)
+
+
+async def test_killed_where_late_answers_are_recorded(stack: RunningStack, faults: Faults) -> None:
+    for _ in range(TURNS):
+        await stack.simulate(latency_ms=[200, 1000])
+        async with flow(stack, "late", JOBS) as jobs, further_executors(stack, {}) as (further,):
+            # One of the two is frozen with answers in hand, and the other goes on behind its claims.
+            faults.arm(FaultPoint.EXECUTOR_ANSWERED, "STOP")
+            await jobs.publish()
+            await jobs.sealed(JOBS)
+            for point in LATE_ANSWERS:
+                faults.arm(point)
+            stack.resume(EXECUTOR)
+            further.resume()
+            await _until_struck(jobs, faults, LATE_ANSWERS)
+
+
+async def test_killed_where_answers_are_spooled(stack: RunningStack, faults: Faults) -> None:
+    for _ in range(TURNS):
+        async with flow(stack, "spooled", JOBS) as jobs:
+            # Frozen with an answer in hand, the executor finds no database when it goes on.
+            faults.arm(FaultPoint.EXECUTOR_ANSWERED, "STOP")
+            await jobs.publish()
+            await faults.until_struck(FaultPoint.EXECUTOR_ANSWERED)
+            for point in SPOOLED_ANSWERS:
+                faults.arm(point)
+            async with stack.frozen(POSTGRES):
+                stack.resume(EXECUTOR)
+                await faults.until_struck(FaultPoint.EXECUTOR_SPOOLED)
+            await _until_struck(jobs, faults, SPOOLED_ANSWERS)
+
+
+def test_every_point_is_reached_by_a_test() -> None:
+    reached = [point for points in (*ROUNDS, LOST_WAKEUPS, LATE_ANSWERS, SPOOLED_ANSWERS) for point in points]
+    assert sorted(reached) == sorted(FaultPoint)
+
+
+async def _until_struck(jobs: Flow, faults: Faults, points: Sequence[FaultPoint]) -> None:
+    """Wait until every point has struck, being on call meanwhile; who died there is no member of its group any more."""
+    waiting = set(points)
+
+    async def all_struck() -> bool:
+        await jobs.stack.look_after(jobs.tenant)
+        for point in [point for point in waiting if faults.struck(point)]:
+            waiting.discard(point)
+            await forget_members(jobs.stack.settings(), service_of(point))
+        assert not waiting, f"{', '.join(sorted(waiting))} not reached"
+        return True
+
+    await until(all_struck, f"{', '.join(points)} strike")

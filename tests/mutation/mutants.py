@@ -1,0 +1,187 @@
+"""Planted bugs: each breaks one rule of the protocol, as a change of one passage of the code.
+
+A mutant is caught when the suite that it names fails because of it. The passage has to stand in its file exactly once,
+so that a mutant which no longer says what it means fails too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SIMULATION: Final = "simulation"
+FENCE: Final = "tests/integration/test_ledger_append.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted bug."""
+
+    name: str
+    file: str
+    passage: str
+    planted: str
+    suite: str = SIMULATION
+    shows: str = ""
+    """What the suite has to say, so that a mutant is not caught for another reason."""
+
+    def plant(self, tree: Path) -> None:
+        """Put it into a copy of the code."""
+        file = tree / self.file
+        source = file.read_text(encoding="utf-8")
+        assert source.count(self.passage) == 1, f"{self.name}: its passage is not in {self.file}, or not once"
+        file.write_text(source.replace(self.passage, self.planted), encoding="utf-8")
+
+
+MUTANTS: Final = (
+    Mutant(
+        "an offset is committed before its work is done",
+        "services/runtime/sliding.py",
+        "        await self._work(record)\n        window.finish(slot)\n",
+        "        window.finish(slot)\n        await self._work(record)\n",
+    ),
+    Mutant(
+        "a failed batch is acknowledged",
+        "services/runtime/microbatch.py",
+        "            self._failures += 1\n            raise\n",
+        "            self._failures += 1\n            return\n",
+    ),
+    Mutant(
+        "another's claim is taken for one's own",
+        "services/executor/work.py",
+        "        if stored is not None and not (_is_stored(entry, stored) and len(stored) == 1):\n"
+        "            return await self._meets(stored)\n",
+        "",
+        shows="a claim that is not stored",
+    ),
+    Mutant(
+        "a call is made without its intent",
+        "services/executor/work.py",
+        "        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))\n"
+        "        if stored is not None and not (_is",
+        "        stored = None\n        if stored is not None and not (_is",
+        shows="a claim that is not stored",
+    ),
+    Mutant(
+        "a call that failed is tried again under its claim",
+        "services/executor/work.py",
+        "            call = await self.tools.routes.call(\n"
+        "                request, step.route, claim.entry_id, timeout_s=self.tools.attempt_timeout_s\n"
+        "            )\n",
+        "            for _ in range(2):\n"
+        "                call = await self.tools.routes.call(\n"
+        "                    request, step.route, claim.entry_id, timeout_s=self.tools.attempt_timeout_s\n"
+        "                )\n"
+        "                if not isinstance(call.outcome, Broken):\n"
+        "                    break\n",
+        shows="was charged 2 times",
+    ),
+    Mutant(
+        "a live worker's claim is taken over",
+        "services/executor/work.py",
+        "        return claim.worker in await self.tools.store.patiently(lambda: self.tools.lease.alive(",
+        "        return None in await self.tools.store.patiently(lambda: self.tools.lease.alive(",
+    ),
+    Mutant(
+        "a call starts without a lease",
+        "services/executor/work.py",
+        "        if self.tools.lease.valid and self._lasts(claim):\n",
+        "        if True:\n",
+        shows="lease has expired",
+    ),
+    Mutant(
+        "a second try is not disclosed",
+        "services/executor/work.py",
+        "            may_double_pay=step.may_double_pay,\n",
+        "            may_double_pay=False,\n",
+        shows="in silence",
+    ),
+    Mutant(
+        "a hold ends the doubt",
+        "services/runtime/chain.py",
+        "        if verdict in _DOUBT_VERDICTS:\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "a late answer is dropped",
+        "services/executor/recording.py",
+        "        if answer.learned:\n",
+        "        if not answer.learned:\n",
+    ),
+    Mutant(
+        "side rows are written for a redelivery",
+        "services/executor/store.py",
+        "fresh = [request for request in requests if request.chain.entries[0].record_id not in stored]",
+        "fresh = list(requests)",
+    ),
+    Mutant(
+        "a result is published before its seal",
+        "services/recorder/stage.py",
+        "        async with self._host.pool.acquire() as connection, connection.transaction():\n"
+        "            met = await ledger.append(\n",
+        "        sealing = {r: [*chains[r], *facts.parse(writer.entries)] for r, writer in writers.items()}\n"
+        "        await self._publish(sealing)\n"
+        "        async with self._host.pool.acquire() as connection, connection.transaction():\n"
+        "            met = await ledger.append(\n",
+    ),
+    Mutant(
+        "a record is closed before its result's acks",
+        "services/recorder/stage.py",
+        "        contents = await self._contents.read(chains)\n",
+        '        await self._host.pool.execute(_SQL["close_records"], list(chains))\n'
+        "        contents = await self._contents.read(chains)\n",
+    ),
+    Mutant(
+        "facts are written for a seal that was met",
+        "services/recorder/stage.py",
+        "[chains[record_id] for record_id in writers if record_id not in met]",
+        "[chains[record_id] for record_id in writers]",
+    ),
+    Mutant(
+        "a late entry gets a new id each time",
+        "services/recorder/late.py",
+        'data, now, entry_id=row["entry_id"])',
+        "data, now)",
+    ),
+    Mutant(
+        "who loses a key makes a record all the same",
+        "services/classifier/stage.py",
+        "        winners = [(first[key], won[key]) for key in keys if key in won]\n",
+        "        winners = [(first[key], won.get(key, False)) for key in keys]\n",
+    ),
+    Mutant(
+        "a hold is deleted before its release is stored",
+        "services/router/release.py",
+        '            chains = await ledger.read_chains(connection, [row["record_id"] for row in rows])\n',
+        '            await self._host.pool.execute(_SQL["delete_held"], [row["record_id"] for row in rows])\n'
+        '            chains = await ledger.read_chains(connection, [row["record_id"] for row in rows])\n',
+    ),
+    Mutant(
+        "the sweeper forgets decided records",
+        "services/recorder/sweeper.py",
+        "            if record_id not in alive\n",
+        "            if record_id not in alive\n            and chains[record_id][-1].kind != EntryKind.DECIDED\n",
+    ),
+    Mutant(
+        "an append takes any predecessor",
+        "schemas/sql/migrations/0001_record.sql",
+        " AND p.entry_hash IS NOT DISTINCT FROM i.prev",
+        "",
+        suite=FENCE,
+    ),
+    Mutant(
+        "the follower of a conflicting row is inserted",
+        "schemas/sql/migrations/0001_record.sql",
+        "        WHERE i.place > 1 AND (i.rec IN (SELECT f.record_id FROM first f)) IS TRUE\n",
+        "        WHERE i.place > 1\n",
+        suite=FENCE,
+    ),
+    Mutant(
+        "any kind may follow any other",
+        "schemas/sql/migrations/0001_record.sql",
+        "        JOIN record.transition t ON t.after = coalesce(p.kind, '') AND t.kind = i.kind\n",
+        "",
+        suite=FENCE,
+    ),
+)
