@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -11,12 +13,15 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from support import sql
+from support.flow import Flow
 from support.histories import Call, History, Hold, record_id_at, tell
+from support.logins import as_login
 from support.servers import OpenHost
 
 from schemas.codes import ErrorCode, Status
 from services.cli import docs_record
-from services.runtime.host import Host
+from services.policy import Policy
+from services.runtime.postgres import Connection
 
 _SQL = sql.load("facts")
 QUESTIONS: Final = docs_record.questions()
@@ -165,22 +170,28 @@ WENT: Final = {
 
 
 @pytest_asyncio.fixture
-async def quarter(host: OpenHost) -> Host:
-    recorder = await host("recorder")
+async def flow(host: OpenHost, policy: Policy) -> Flow:
+    return await Flow.open(host, policy)
+
+
+@pytest_asyncio.fixture
+async def quarter(flow: Flow) -> Flow:
     for name, history in TOLD.items():
-        await tell(recorder, History(**{**vars(history), "record_id": IDS[name]}))
-    return recorder
+        await tell(flow, replace(history, record_id=IDS[name]))
+    return flow
 
 
-async def test_every_question_has_the_answer_worked_out_by_hand(quarter: Host) -> None:
+@pytest_asyncio.fixture
+async def analyst(database: str, logins: dict[str, str]) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(as_login(database, logins["analyst"]))
+    yield connection
+    await connection.close()
+
+
+async def test_every_question_has_the_answer_worked_out_by_hand(quarter: Flow, analyst: Connection) -> None:
     assert len(QUESTIONS) == 12
     assert set(QUESTIONS) == {*ANSWERS, "08_where_a_tenants_data_went"}
-    async with quarter.pool.acquire() as connection:
-        await connection.execute(_SQL["as_analyst"])
-        try:
-            answers = {name: await asked(connection, question) for name, question in QUESTIONS.items()}
-        finally:
-            await connection.execute(_SQL["as_oneself"])
+    answers = {name: await asked(analyst, question) for name, question in QUESTIONS.items()}
     names = {record_id: name for name, record_id in IDS.items()}
     went = answers.pop("08_where_a_tenants_data_went")
     assert {(names[row[0]], *row[1:4]) for row in went} == WENT
@@ -188,10 +199,9 @@ async def test_every_question_has_the_answer_worked_out_by_hand(quarter: Host) -
     assert answers == ANSWERS
 
 
-async def test_views_tell_reasons_findings_checks_and_lineage(host: OpenHost) -> None:
-    recorder = await host("recorder")
+async def test_views_tell_reasons_findings_checks_and_lineage(flow: Flow, analyst: Connection) -> None:
     first = await tell(
-        recorder,
+        flow,
         History(
             MONDAY,
             [Call(outcome="failed", failure_class="overloaded", usd="0"), Call(valid=False)],
@@ -201,11 +211,11 @@ async def test_views_tell_reasons_findings_checks_and_lineage(host: OpenHost) ->
             reasons=("pii_present", "chosen"),
         ),
     )
-    second = await tell(recorder, History(SUNDAY, [Call(valid=True)], replay_of=first))
-    third = await tell(recorder, History(FEBRUARY, [Call(valid=True)], replay_of=second))
+    second = await tell(flow, History(SUNDAY, [Call(valid=True)], replay_of=first))
+    third = await tell(flow, History(FEBRUARY, [Call(valid=True)], replay_of=second))
 
     async def rows(view: str, *columns: str) -> list[tuple[Any, ...]]:
-        found = await recorder.pool.fetch(_SQL["view"].format(view=view))
+        found = await analyst.fetch(_SQL["view"].format(view=view))
         return sorted(tuple(row[column] for column in columns) for row in found)
 
     assert await rows("decision_reason", "record_id", "seq", "position", "code", "text") == [
@@ -233,34 +243,27 @@ async def test_views_tell_reasons_findings_checks_and_lineage(host: OpenHost) ->
         (first, "failed", 1, second, first, "succeeded"),
         (first, "failed", 2, third, second, "succeeded"),
     ]
-    assert (
-        await recorder.pool.fetchval(_SQL["id_from"], MONDAY)
-        <= first
-        < await recorder.pool.fetchval(_SQL["id_from"], SUNDAY)
-    )
+    assert await analyst.fetchval(_SQL["id_from"], MONDAY) <= first < await analyst.fetchval(_SQL["id_from"], SUNDAY)
 
 
-async def test_an_analyst_reads_every_fact_and_nothing_else(quarter: Host) -> None:
-    async with quarter.pool.acquire() as connection:
-        relations = [row["name"] for row in await connection.fetch(_SQL["facts_relations"])]
-        others = [row["statement"] for row in await connection.fetch(_SQL["everything_else"])]
-        assert len(others) > 10
-        await connection.execute(_SQL["as_analyst"])
-        try:
-            for relation in relations:
-                await connection.fetchval(_SQL["count"].format(relation=relation))
-            assert await connection.fetchval(_SQL["count"].format(relation="facts.decision_reason")) > 0
-            for statement in others:
-                with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await connection.fetch(statement)
-            for rebuild in ("begin_rebuild", "missed_by_rebuild", "finish_rebuild"):
-                with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await connection.fetch(_SQL["call"].format(function=rebuild))
-        finally:
-            await connection.execute(_SQL["as_oneself"])
+async def test_an_analyst_reads_every_fact_and_nothing_else(
+    quarter: Flow, connection: Connection, analyst: Connection
+) -> None:
+    relations = [row["name"] for row in await connection.fetch(_SQL["facts_relations"])]
+    others = [row["statement"] for row in await connection.fetch(_SQL["everything_else"])]
+    assert len(others) > 10
+    for relation in relations:
+        await analyst.fetchval(_SQL["count"].format(relation=relation))
+    assert await analyst.fetchval(_SQL["count"].format(relation="facts.decision_reason")) > 0
+    for statement in others:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await analyst.fetch(statement)
+    for rebuild in ("begin_rebuild", "missed_by_rebuild", "finish_rebuild"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await analyst.fetch(_SQL["call"].format(function=rebuild))
 
 
-async def asked(connection: Any, question: str) -> list[tuple[Any, ...]]:
+async def asked(connection: Connection, question: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await connection.fetch(question)]
 
 

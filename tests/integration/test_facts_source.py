@@ -26,7 +26,7 @@ DOCUMENTS = [
 
 @pytest_asyncio.fixture
 async def flow(host: OpenHost, policy: Policy) -> Flow:
-    return Flow(await host("recorder"), policy)
+    return await Flow.open(host, policy)
 
 
 async def sources(flow: Flow) -> list[dict[str, Any]]:

@@ -19,10 +19,9 @@ from schemas.codes import EntryKind, ErrorCode, Status
 from services.recorder.late import LateEntries
 from services.recorder.stage import RecorderStage
 from services.runtime import ledger, queries
-from services.runtime.host import Host
 from services.runtime.ids import derive, first_record_id
 from services.runtime.ledger import ChainWriter
-from support.flow import seal
+from support.flow import Flow, seal
 
 _EXECUTOR = queries.load("executor")
 _MIGRATE = queries.load("migrate")
@@ -90,8 +89,9 @@ def record_id_at(moment: datetime) -> UUID:
     return UUID(int=first_record_id(moment).int | 7 << 76 | 2 << 62 | secrets.randbits(62))
 
 
-async def tell(host: Host, history: History) -> UUID:
-    """Write a history, seal it, and drain what came late; return its record."""
+async def tell(flow: Flow, history: History) -> UUID:
+    """Write a history, seal it, and drain what came late, both as the recorder; return its record."""
+    host, recorder = flow.host, flow.at("recorder")
     record_id = history.record_id if history.record_id.int else record_id_at(history.received_at)
     await host.pool.execute(_MIGRATE["ensure_partitions"], history.received_at.date(), 1)
     writer = ChainWriter(record_id)
@@ -104,8 +104,8 @@ async def tell(host: Host, history: History) -> UUID:
             _EXECUTOR["put_aside"], record_id, entry_id, EntryKind.LATE_RESULT, orjson.dumps(data).decode()
         )
     ending = host.wakeups.end(history.tenant, writer.entries[-1], history.status, history.error)
-    await seal(RecorderStage(host, lambda: end), [ending])
-    drain = LateEntries(host, lambda: end + timedelta(hours=1)).drain
+    await seal(RecorderStage(recorder, lambda: end), [ending])
+    drain = LateEntries(recorder, lambda: end + timedelta(hours=1)).drain
     appended = 0
     while appended < len(late):
         appended += await drain()

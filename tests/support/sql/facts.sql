@@ -44,8 +44,8 @@ SELECT record_id, received_at, 99, attempt, row_kind, tenant, latency_class, pro
        cached_input_tokens, output_tokens, reasoning_tokens, cost_usd, provider_request_id, response_model, finish_reason
 FROM facts.attempt WHERE record_id = $1 AND seq = $2;
 
--- name: as_analyst
-SET ROLE analyst;
+-- name: login
+SELECT session_user;
 
 -- name: everything_else
 -- Every table, view and function outside the facts that is not the server's own.
@@ -69,9 +69,6 @@ SELECT facts.id_from($1);
 -- name: leftovers
 -- Tables of an interrupted rebuild.
 SELECT relname FROM pg_class WHERE relname LIKE '%\_fresh' AND relkind = 'r';
-
--- name: as_oneself
-RESET ROLE;
 
 -- name: call
 -- A function for the owner alone.
