@@ -45,7 +45,7 @@ format: setup
 
 requirements: ## pins anew; `uv` comes from PyPI
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra standalone pyproject.toml -o requirements.txt -q
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra standalone --group dev pyproject.toml -o requirements-dev.txt -c requirements.txt -q
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra standalone --extra export --group dev pyproject.toml -o requirements-dev.txt -c requirements.txt -q
 
 clean:
 	rm -rf $(VENV) .waybill

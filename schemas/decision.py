@@ -102,6 +102,9 @@ class Estimate(Part):
     dearest_usd: Annotated[
         Usd | None, Field(description="what it was expected to cost on the dearest eligible route")
     ] = None
+    cheapest_usd: Annotated[
+        Usd | None, Field(description="what it was expected to cost on the cheapest eligible route")
+    ] = None
     worst_case_usd: Usd
 
 

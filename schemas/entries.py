@@ -25,6 +25,16 @@ class Source(TypedDict):
     offset: int
 
 
+class DocumentData(TypedDict):
+    """A document given with the job: keyed digests of its id and source, and how far its source is trusted."""
+
+    id: str
+    source: str | None
+    kind: Literal["url", "name"] | None
+    trust: str
+    characters: int
+
+
 class Received(TypedDict):
     """A job has come in."""
 
@@ -39,6 +49,7 @@ class Received(TypedDict):
     constraints: dict[str, object]
     notify: str
     replay_of: str | None
+    documents: NotRequired[list[DocumentData]]
     error: NotRequired[FaultData]
 
 

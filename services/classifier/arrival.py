@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
 from aiokafka import ConsumerRecord
 
 from schemas.codes import ErrorCode, LatencyClass, Operation
-from schemas.entries import FaultData, Received, Source
-from schemas.job import Job
+from schemas.entries import DocumentData, FaultData, Received, Source
+from schemas.job import Document, Job
 from services.classifier.classify import Classification
 from services.classifier.intake import Fault, Rejected
 from services.runtime.ids import content_hash
@@ -89,6 +90,8 @@ class Arrival:
             notify=job.notify if job else "final",
             replay_of=None if self.replay_of is None else str(self.replay_of),
         )
+        if job and job.documents:
+            data["documents"] = [_document(document, key) for document in job.documents]
         if self.fault is not None:
             data["error"] = FaultData(code=self.fault.code, field=self.fault.field)
             if self.conflict_with is not None:
@@ -146,6 +149,24 @@ def rejection(message: Rejected, content: bytes, source: Source, master: MasterK
         fault=message.fault,
         document=message.document,
     )
+
+
+def _document(document: Document, key: RecordKey) -> DocumentData:
+    source = document.source
+    return DocumentData(
+        id=key.digest(document.id.encode()),
+        source=None if source is None else key.digest(source.encode()),
+        kind=None if source is None else ("url" if _is_url(source) else "name"),
+        trust=document.trust,
+        characters=len(document.text),
+    )
+
+
+def _is_url(source: str) -> bool:
+    try:
+        return bool(urlsplit(source).netloc)
+    except ValueError:  # brackets that hold no address
+        return False
 
 
 def _known(vocabulary: type[LatencyClass] | type[Operation], value: object) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from schemas.documents import run
+from schemas.documents import DOCS, run
 from services.cli.environment import settings as load_settings
 from services.runtime import queries
 from services.runtime.postgres import Connection, open_pool
@@ -33,6 +33,13 @@ Made by `python -m services.cli.docs_record` from the comments in the database; 
 - **Content** is in `vault`, encrypted with a key per record that is in `keyring`.
 - *Append-only* tables refuse UPDATE, DELETE and TRUNCATE by trigger. Partitioned tables have one partition a month,
   made ahead of time, and a DEFAULT partition that must stay empty.
+"""
+_ABOUT_QUESTIONS: Final = """\
+## Questions
+
+Plain SQL that a member of the role `analyst` may run as it stands. The bounds of `received_at` in each are a quarter:
+put your own there, and only those months are read; a join needs them on both sides. Cost is summed over
+`facts.attempt`, which also has what came late.
 """
 
 
@@ -62,7 +69,21 @@ async def read(connection: Connection | asyncpg.Pool[Any]) -> Catalogue:
 
 def render(catalogue: Catalogue) -> str:
     """Return the text of ``docs/record.md``."""
-    return "\n".join([_INTRODUCTION, *(part for schema in catalogue.schemas for part in _schema(catalogue, schema))])
+    schemas = (part for schema in catalogue.schemas for part in _schema(catalogue, schema))
+    return "\n".join([_INTRODUCTION, _questions(), *schemas])
+
+
+def questions() -> dict[str, str]:
+    """Return the SQL of the questions in ``docs/questions`` by the name of their file, in order."""
+    return {file.stem: file.read_text(encoding="utf-8") for file in sorted((DOCS / "questions").glob("*.sql"))}
+
+
+def _questions() -> str:
+    """List the questions: the first line of each is its comment."""
+    rows = (
+        (text.splitlines()[0].removeprefix("-- "), f"[SQL](questions/{name}.sql)") for name, text in questions().items()
+    )
+    return f"{_ABOUT_QUESTIONS}\n{_table(('question', 'answer'), rows)}"
 
 
 def _schema(catalogue: Catalogue, schema: asyncpg.Record) -> Iterable[str]:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from services.cli import cancel, demo, deployment, keys, publish, stack
+from services.cli.export import commands as export
+from services.cli.facts import commands as facts
 from services.cli.records import held, record, replay
 from services.cli.verification import command as verification
 from services.cli.verification import proof_file
@@ -22,7 +24,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (demo, stack, deployment, publish, cancel, record, replay, held, verification, proof_file, keys):
+for group in (
+    *(demo, stack, deployment, publish, cancel),
+    *(record, replay, held, verification, proof_file, keys, facts, export),
+):
     group.register(app)
 
 

@@ -55,6 +55,7 @@ def choose(plan: Plan, features: Features, inputs: Inputs) -> Decision | NoRoute
             output_tokens=best.expected_output_tokens,
             cost_usd=cost,
             dearest_usd=usd(max(expected for _, expected, _ in fitting)),
+            cheapest_usd=usd(min(expected for _, expected, _ in fitting)),
             worst_case_usd=usd_at_most(tokens * line.worst_per_token + line.worst_output),
         ),
         inputs=inputs,

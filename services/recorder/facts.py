@@ -1,4 +1,8 @@
-"""Facts for analysts, derived from a chain: pure, so that they can be rebuilt from the entries at any time."""
+"""Facts for analysts, derived from a chain: pure, so that they can be rebuilt from the entries at any time.
+
+What the recorder appends at the seal, what it adds for late entries, and what a rebuild makes of the same chain are
+rows of the same functions: :func:`rows_of` gives all of them.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +23,20 @@ REQUEST_COLUMNS: Final = (
     "data_class", "risk_tier", "user_tier", "language", "alias", "provider", "model", "model_version", "region", "tier",
     "policy_bundle", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd",
     "cost_dearest_eligible_usd", "decided_at", "started_at", "finished_at", "sealed_at", "held_seconds", "attempts",
-    "fallbacks", "escalated", "schema_valid", "replay_of",
+    "fallbacks", "escalated", "schema_valid", "replay_of", "cost_estimate_usd", "cost_cheapest_eligible_usd",
 )  # fmt: skip
 ATTEMPT_COLUMNS: Final = (
     "record_id", "received_at", "seq", "attempt", "row_kind", "tenant", "latency_class", "provider", "model", "region",
     "tier", "fallback", "may_double_pay", "worker", "outcome", "failure_class", "http_status", "started_at",
     "finished_at", "latency_ms", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd",
-    "provider_request_id",
+    "provider_request_id", "response_model", "finish_reason",
 )  # fmt: skip
+SOURCE_COLUMNS: Final = (
+    "record_id", "received_at", "position", "tenant", "trust", "source_kind", "document_digest", "source_digest",
+    "characters",
+)  # fmt: skip
+TABLES: Final = {"request": REQUEST_COLUMNS, "attempt": ATTEMPT_COLUMNS, "source": SOURCE_COLUMNS}
+"""The tables of facts with their columns, in the order in which everybody writes and locks them."""
 
 Row = tuple[Any, ...]
 
@@ -47,6 +57,14 @@ def parse(chain: Sequence[Entry]) -> list[Parsed]:
         body = entry.content()
         parsed.append(Parsed(entry, datetime.fromisoformat(body["recorded_at"]), body["data"]))
     return parsed
+
+
+def rows_of(chain: Sequence[Parsed]) -> dict[str, list[Row]]:
+    """Return all rows that a chain has, by the name of their table in :data:`TABLES`; none before it is sealed."""
+    if all(step.entry.kind != EntryKind.SEALED for step in chain):
+        return {table: [] for table in TABLES}
+    late = [late_row(chain, step) for step in chain if step.entry.kind == EntryKind.LATE_RESULT]
+    return {"request": [request_row(chain)], "attempt": attempt_rows(chain) + late, "source": source_rows(chain)}
 
 
 def request_row(chain: Sequence[Parsed]) -> Row:
@@ -84,7 +102,7 @@ def request_row(chain: Sequence[Parsed]) -> Row:
             case EntryKind.SEALED:
                 sealed, sealed_at = step.data, step.at
     totals = sealed["totals"]
-    dearest = (decision.get("estimate") or {}).get("dearest_usd")
+    estimate = decision.get("estimate") or {}
     return (
         first.entry.record_id,
         first.at,
@@ -111,7 +129,7 @@ def request_row(chain: Sequence[Parsed]) -> Row:
         totals["output_tokens"],
         totals["reasoning_tokens"],
         Decimal(totals["cost_usd"]),
-        None if dearest is None else Decimal(dearest),
+        _usd(estimate.get("dearest_usd")),
         decided_at,
         started_at,
         finished_at,
@@ -122,6 +140,8 @@ def request_row(chain: Sequence[Parsed]) -> Row:
         False,
         schema_valid,
         UUID(received["replay_of"]) if received["replay_of"] else None,
+        _usd(estimate.get("cost_usd")),
+        _usd(estimate.get("cheapest_usd")),
     )
 
 
@@ -132,6 +152,25 @@ def attempt_rows(chain: Sequence[Parsed]) -> list[Row]:
         _attempt_row(chain[0], step, answers.get(str(step.entry.entry_id)))
         for step in chain
         if step.entry.kind == EntryKind.ATTEMPT_STARTED
+    ]
+
+
+def source_rows(chain: Sequence[Parsed]) -> list[Row]:
+    """Return the rows of :data:`SOURCE_COLUMNS` of the documents that a chain's job was given, in their order."""
+    first = chain[0]
+    return [
+        (
+            first.entry.record_id,
+            first.at,
+            position,
+            first.data["tenant"],
+            document["trust"],
+            document["kind"],
+            document["id"],
+            document["source"],
+            document["characters"],
+        )
+        for position, document in enumerate(first.data.get("documents", ()), start=1)
     ]
 
 
@@ -182,4 +221,10 @@ def _row(
         usage.get("reasoning_tokens", 0),
         Decimal(answer.get("cost_usd") or 0),
         answer.get("provider_request_id"),
+        answer.get("response_model"),
+        answer.get("finish_reason"),
     )
+
+
+def _usd(amount: str | None) -> Decimal | None:
+    return None if amount is None else Decimal(amount)

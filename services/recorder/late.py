@@ -71,7 +71,7 @@ class LateEntries:
             if entry is None:
                 return False  # another recorder was faster: the row stays for the next look
             late = facts.parse([entry])[0]
-            await copy_facts(connection, "attempt", facts.ATTEMPT_COLUMNS, [facts.late_row(facts.parse(chain), late)])
+            await copy_facts(connection, "attempt", [facts.late_row(facts.parse(chain), late)])
         await connection.execute(_SQL["delete_aside"], row["record_id"], row["entry_id"])
         return True
 

@@ -113,16 +113,16 @@ def _ending(told: Sequence[Outcome], last: Entry) -> Outcome | None:
 
 
 async def _insert_facts(connection: Connection, chains: Sequence[Sequence[Parsed]]) -> None:
-    requests = [facts.request_row(chain) for chain in chains]
-    attempts = [row for chain in chains for row in facts.attempt_rows(chain)]
-    await copy_facts(connection, "request", facts.REQUEST_COLUMNS, requests)
-    await copy_facts(connection, "attempt", facts.ATTEMPT_COLUMNS, attempts)
+    rows = [facts.rows_of(chain) for chain in chains]
+    for table in facts.TABLES:
+        await copy_facts(connection, table, [row for one in rows for row in one[table]])
 
 
-async def copy_facts(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[facts.Row]) -> None:
+async def copy_facts(connection: Connection, table: str, rows: Sequence[facts.Row]) -> None:
     """Append rows to a table of facts, in one COPY."""
     if rows:
-        await connection.copy_records_to_table(table, schema_name="facts", columns=list(columns), records=rows)
+        columns = list(facts.TABLES[table])
+        await connection.copy_records_to_table(table, schema_name="facts", columns=columns, records=rows)
 
 
 def _size(chain: Sequence[Any]) -> int:

@@ -10,6 +10,7 @@ import asyncpg
 
 from services.runtime import queries
 from services.runtime.host import Host
+from services.runtime.ids import first_record_id
 from services.runtime.migrate import PARTITION_MONTHS
 
 _RECORDER = queries.load("recorder")
@@ -41,7 +42,7 @@ class Upkeep:
 
     async def sweep_orphan_keys(self, now: datetime) -> int:
         """Delete keys whose record was never committed, and return how many there were."""
-        before = _uuid7_at(now - ORPHAN_AFTER)
+        before = first_record_id(now - ORPHAN_AFTER)
         deleted = 0
         while True:
             ids = await self._host.keyring.between(self._looked_until, before, ORPHANS_AT_ONCE)
@@ -50,8 +51,3 @@ class Upkeep:
             rows = await self._host.pool.fetch(_RECORDER["without_record"], ids)
             deleted += await self._host.keyring.delete([row["record_id"] for row in rows])
             self._looked_until = ids[-1]
-
-
-def _uuid7_at(moment: datetime) -> UUID:
-    """Return the smallest UUIDv7 of a moment."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)

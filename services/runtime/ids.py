@@ -19,6 +19,11 @@ def new_record_id() -> UUID:
     return surroundings.uuid7()
 
 
+def first_record_id(moment: datetime) -> UUID:
+    """Return the smallest UUIDv7 of a moment: a bound for ranges of record ids by the time of intake."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
 def new_claim_id() -> UUID:
     """Return the random id of one try of a paid call: whoever stored it holds the claim."""
     return _random_id()

@@ -155,6 +155,8 @@ async def test_facts_say_what_the_entries_say_in_every_column(flow: Flow, policy
         **USAGE,
         "cost_usd": Decimal(COST),
         "cost_dearest_eligible_usd": Decimal(decision["estimate"]["dearest_usd"]),
+        "cost_estimate_usd": Decimal(decision["estimate"]["cost_usd"]),
+        "cost_cheapest_eligible_usd": Decimal(decision["estimate"]["cheapest_usd"]),
         "decided_at": at(decisions[-1]),
         "started_at": at(first),
         "finished_at": at(chain[kinds.index("validated") - 1]),
@@ -180,11 +182,13 @@ async def test_facts_say_what_the_entries_say_in_every_column(flow: Flow, policy
         "worker": worker,
     }
     answer = {"http_status": 503, "latency_ms": LATENCY_MS, "provider_request_id": f"req-{first.seq}"}
+    answer |= {"response_model": "sim-ok", "finish_reason": "stop"}
     unanswered = dict.fromkeys((*answer, "finished_at", "failure_class"))
     plain = {"fallback": False, "may_double_pay": False}
     failed = {"outcome": "failed", "failure_class": "overloaded", "finished_at": at(chain[first.seq + 1])}
     ok = {"outcome": "ok", "failure_class": None, "finished_at": at(chain[third.seq + 1]), "latency_ms": LATENCY_MS}
     ok |= {"http_status": 200, "provider_request_id": f"req-{third.seq}"}
+    ok |= {"response_model": "sim-ok", "finish_reason": "stop"}
     assert [dict(attempt) for attempt in attempts] == [
         common | plain | nothing | answer | failed | {"seq": first.seq, "attempt": 1, "started_at": at(first)},
         common

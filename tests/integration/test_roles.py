@@ -40,6 +40,12 @@ USERS: Final = {
     "cli_records": ("oncall",),
     "cli_replay": ("oncall",),
     "executor": ("executor",),
+    "export": ("analyst", "oncall"),
+    "facts": ("owner",),
+    "facts.sealed_between": ("oncall", "owner"),
+    "facts.request_between": ("oncall",),
+    "facts.attempt_between": ("oncall",),
+    "facts.source_between": ("oncall",),
     "host": SERVICES,
     "intake": ("classifier",),
     "keyring.create": ("classifier",),
@@ -58,6 +64,7 @@ USERS: Final = {
     "docs": ("owner",),
     "notary": ("recorder",),
     "notary.system": ("recorder", "oncall"),
+    "docs.columns": ("owner", "analyst", "oncall"),
     "recorder": ("recorder",),
     "router": ("router",),
     "standalone": (),
@@ -164,7 +171,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
     for caller in (classifier, recorder):
         await caller.execute(_SQL["shadow"])
     assert await ledger.append(classifier, [received(new_record_id())]) == {}
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 6
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 8
     assert await connection.fetch(_CATALOGUE["uncovered"]) == []
 
 
@@ -173,7 +180,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
 
 def allowed(name: str, action: str, table: str) -> bool:
     """Whether a group may do something with a table of entries or facts, or one of its partitions."""
-    parents = {"facts.request", "facts.attempt"}
+    parents = {"facts.request", "facts.attempt", "facts.source"}
     if name == "recorder" and action in ("insert", "copy"):
         return table in parents
     if action != "select":
@@ -188,9 +195,9 @@ async def test_nothing_is_done_to_entries_and_facts_but_by_append(
     login: Login, connection: Connection, name: str
 ) -> None:
     recorder = await login("recorder")
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 6
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 8
     tables = [row["name"] for row in await connection.fetch(_CATALOGUE["append_only"])]
-    assert len(tables) == 3 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
+    assert len(tables) == 4 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
     group_login = await login(name)
     actions = ("select", "insert", "copy", "update", "delete", "merge", "truncate", "drop", "change_owner")
     for table in tables:
@@ -293,5 +300,7 @@ async def test_nobody_has_a_right_on_a_partition(login: Login, connection: Conne
 
 async def test_functions_with_the_owners_rights_pin_their_search_path(connection: Connection) -> None:
     names = [row[0] for row in await connection.fetch(_SQL["with_owners_rights"])]
-    assert names == ["append", "default_partition_used", "ensure_partitions", "set_verdict"]
+    assert names == [
+        "append", "default_partition_used", "ensure_partitions", "id_from", "schema_version", "set_verdict",
+    ]  # fmt: skip
     assert await connection.fetch(_SQL["unpinned"]) == []

@@ -18,6 +18,7 @@ from simulation.memory_registry import require_text
 from simulation.memory_tables import Fact, Tables, insert
 
 _TABLE = re.compile(r"CREATE TABLE facts\.(\w+) \((.*?)\n\)", re.DOTALL)
+_ADDED = re.compile(r"ALTER TABLE facts\.(\w+)\n((?:    ADD COLUMN .*\n)+)")
 _COLUMN = re.compile(r"^    ([a-z_]+) +(\w+)( +NOT NULL)?(?: +CHECK \(\w+ IN \((.*)\)\))?,?$", re.MULTILINE)
 _KEY = re.compile(r"PRIMARY KEY \((.*)\)")
 _INTEGERS: Final = range(-(2**31), 2**31)
@@ -53,8 +54,12 @@ class FactTable:
 def fact_tables() -> Mapping[str, FactTable]:
     """Return the tables of facts by name, as the migrations make them."""
     folder = resources.files("schemas.sql").joinpath("migrations")
-    texts = [file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".sql")]
-    return {name: _table(body) for text in texts for name, body in _TABLE.findall(text)}
+    files = (file for file in folder.iterdir() if file.name.endswith(".sql"))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in sorted(files, key=lambda file: file.name))
+    added: dict[str, str] = {}
+    for name, body in _ADDED.findall(text):
+        added[name] = added.get(name, "") + body.replace("ADD COLUMN ", "").replace(";", "")
+    return {name: _table(f"{body}\n{added.get(name, '')}") for name, body in _TABLE.findall(text)}
 
 
 def copy(tables: Tables, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:

@@ -149,6 +149,7 @@ class Tables:
     record_key: dict[UUID, WrappedKey] = field(default_factory=dict)
     facts_request: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
     facts_attempt: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
+    facts_source: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
 
     def copy(self) -> Tables:
         """Return a snapshot: neither sees what is written to the other."""

@@ -27,7 +27,7 @@ async def copy(connection: Connection, table: str, *rows: dict[str, Any]) -> Non
     )
 
 
-@pytest.mark.parametrize("table", ["request", "attempt"])
+@pytest.mark.parametrize("table", ["request", "attempt", "source"])
 async def test_a_fact_goes_in_once(connection: Connection, table: str) -> None:
     first, second = fact(table), fact(table)
     await copy(connection, table, first, second)

@@ -8,7 +8,7 @@ DELETE FROM {table};
 TRUNCATE {table};
 
 -- name: truncate_together
-TRUNCATE record.entry, facts.request, facts.attempt CASCADE;
+TRUNCATE record.entry, facts.request, facts.attempt, facts.source CASCADE;
 
 -- name: merge
 MERGE INTO {table} AS t USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE;
