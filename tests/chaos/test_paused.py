@@ -68,8 +68,11 @@ async def test_paused_past_the_lease(stack: RunningStack, chance: random.Random,
 
 
 def _struck_alone(folder: Path) -> dict[str, str]:
-    """Return the environment of an executor that fault points armed in this folder strike, and no other."""
-    return {"WAYBILL_FAULT_DIR": str(folder)}
+    """Return the environment of an executor that fault points armed in this folder strike, and no other.
+
+    However long it is frozen, its calls do not time out: what their sockets hold when it goes on are answers.
+    """
+    return {"WAYBILL_FAULT_DIR": str(folder), "WAYBILL_ATTEMPT_TIMEOUT_S": "3600"}
 
 
 def _assert_unsent(history: History) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding_laws.py"
+STORE: Final = "tests/integration/test_executor_store.py"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ MUTANTS: Final = (
         "services/executor/store.py",
         "fresh = [request for request in requests if request.chain.entries[0].record_id not in stored]",
         "fresh = list(requests)",
+        suite=STORE,
     ),
     Mutant(
         "a result is published before its seal",
