@@ -56,6 +56,7 @@ USERS: Final = {
     "migrate.ensure_partitions": ("recorder",),
     "migrate.default_partition_rows": ("recorder",),
     "docs": ("owner",),
+    "postgres": (*SERVICES, "oncall", "owner"),
     "recorder": ("recorder",),
     "router": ("router",),
     "standalone": (),

@@ -13,7 +13,7 @@ from typing import Final
 SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
-STORE: Final = "tests/integration/test_executor_store.py"
+STORE: Final = "tests/integration/test_executor_side_rows.py"
 
 
 @dataclass(frozen=True)
