@@ -30,7 +30,7 @@ test: check
 	$(BIN)/python -m pytest
 
 chaos: setup ## the long version: 5,000 jobs in each end-to-end and fault test, hundreds of faults, 20,000 seeds
-	WAYBILL_CHAOS=long WAYBILL_CHAOS_JOBS=5000 WAYBILL_SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation tests/e2e tests/chaos
+	WAYBILL_CHAOS=long WAYBILL_CHAOS_JOBS=5000 WAYBILL_SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation tests/mutation tests/e2e tests/chaos
 
 bench: setup ## the pipeline next to its bare floor, in one run
 	$(BIN)/python -m benchmarks.pipeline

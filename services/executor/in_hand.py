@@ -6,7 +6,6 @@ the record holds in clear too; the output is what the vault keeps, encrypted wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -38,7 +37,7 @@ class InHand:
     claim: UUID
     worker: UUID
     """Who made the call; who records its answer may be another."""
-    route: Mapping[str, Any]
+    route: Route
     at: datetime
     finished: AttemptFinished
     validated: Validated | None
@@ -84,7 +83,7 @@ class InHand:
             latency_ms=data["latency_ms"],
             provider_request_id=data["provider_request_id"],
             worker=str(self.worker),
-            route=dict(self.route),
+            route=self.route.model_dump(mode="json"),
         )
         return Aside(self.record_id, late_id, EntryKind.LATE_RESULT, {**late}, self._content(late_id, output))
 
@@ -95,7 +94,7 @@ class InHand:
             "head": {"seq": self.head.seq, "hash": self.head.hash},
             "claim": self.claim,
             "worker": self.worker,
-            "route": self.route,
+            "route": self.route.model_dump(mode="json"),
             "at": self.at,
             "finished": self.finished,
             "validated": self.validated,
@@ -114,7 +113,7 @@ class InHand:
                 head=ChainHead(found["head"]["seq"], found["head"]["hash"]),
                 claim=UUID(found["claim"]),
                 worker=UUID(found["worker"]),
-                route=found["route"],
+                route=Route.model_validate(found["route"]),
                 at=datetime.fromisoformat(found["at"]),
                 finished=found["finished"],
                 validated=found["validated"],
@@ -150,7 +149,7 @@ def in_hand(
         head=ChainHead(head.seq, head.hash),
         claim=claim.entry_id,
         worker=claim.worker,
-        route=route.model_dump(mode="json"),
+        route=route,
         at=at,
         finished=data,
         validated=finished.validated,

@@ -12,7 +12,6 @@ Where the process dies with an answer in hand that the spool has, ``recovery`` g
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -42,6 +41,7 @@ from services.runtime.kafka import Outgoing
 from services.runtime.keyring import RecordKey
 from services.runtime.lease import Lease
 from services.runtime.ledger import ChainHead, ChainWriter, Entry
+from services.runtime.surroundings import monotonic
 from services.runtime.wakeup import NOTIFY_ALL, Wakeups
 
 CLAIM_GRACE_S: Final = 30.0
@@ -219,7 +219,7 @@ class Work:
         the claim for doubtful while its call is under way, and try again, marked ``may_double_pay``; the answer, when
         it comes, finds the record carried on and goes aside with its cost. It may be paid twice, but never in silence.
         """
-        began = time.perf_counter()
+        began = monotonic()
         if self.tools.lease.valid and self._lasts(claim):
             call = await self.tools.routes.call(
                 request, step.route, claim.entry_id, timeout_s=self.tools.attempt_timeout_s
@@ -227,7 +227,7 @@ class Work:
         else:
             # Paused or kept waiting between claim and call: others may hold the claim for lost by now.
             call = CallResult(Broken(FailureClass.TIMEOUT_UNSENT))
-        latency_ms = round((time.perf_counter() - began) * 1000)
+        latency_ms = round((monotonic() - began) * 1000)
         return finished_of(
             call, claim, job, cost=lambda usage: self.tools.routes.cost(step.route, usage), latency_ms=latency_ms
         )

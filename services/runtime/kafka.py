@@ -22,8 +22,11 @@ from faststream.kafka.message import KafkaMessage
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from schemas.topics import MIB
+from services.runtime import closed_transport
 from services.runtime.errors import WaybillError
 from services.runtime.settings import Settings
+
+closed_transport.mend()
 
 ACK_TIMEOUT_S: Final = 120
 MAX_REQUEST_BYTES: Final = 25 * MIB

@@ -16,11 +16,16 @@ import asyncpg
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
+from services.runtime import queries
 from services.runtime.errors import WaybillError
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"
 """A connection of its own, or one borrowed from a pool."""
 
+TRANSACTION_BOUND: Final = "60s"
+"""How long a session may stay in one transaction; whoever needs longer opens a connection of its own."""
+_HAS_TRANSACTION_TIMEOUT: Final = 17
+_SQL = queries.load("postgres")
 _BLAMES_A_ROW: Final = ("22", "23", "54")
 _TRANSIENT_CLASSES: Final = ("08", "53", "57", "58", "40", "55")
 
@@ -60,6 +65,16 @@ def blames_a_row(error: BaseException) -> bool:
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_BLAMES_A_ROW)
 
 
+async def _bound_transactions(connection: Connection) -> None:
+    """Have the server end a transaction that lasts too long, in whatever state its client left it.
+
+    A client that is frozen between preparing a statement and running it is not idle to the server, and no statement of
+    its runs: nothing else ends its transaction, and whoever waits for its locks waits until it thaws.
+    """
+    if connection.get_server_version().major >= _HAS_TRANSACTION_TIMEOUT:
+        await connection.execute(_SQL["bound_transactions"], TRANSACTION_BOUND)
+
+
 async def _nothing_to_reset(connection: Connection) -> None:
     """Leave a session as it is."""
 
@@ -71,8 +86,9 @@ async def open_pool(
 
     ``session`` holds further settings of Postgres for its sessions.
 
-    Idle-in-transaction sessions are ended by the server after a minute: an open transaction anywhere holds back what
-    may be proven.
+    Sessions that stay in a transaction are ended by the server after a minute: an open transaction anywhere holds back
+    what may be proven, and a frozen worker's holds up the one that goes on in its place. PostgreSQL 16 sees the idle
+    ones only.
     """
     try:
         return await asyncpg.create_pool(
@@ -82,9 +98,10 @@ async def open_pool(
             command_timeout=60,
             # Nothing here leaves state in a session, and resetting one is a round trip at every release.
             reset=_nothing_to_reset,
+            init=_bound_transactions,
             server_settings={
                 "application_name": f"waybill-{service}",
-                "idle_in_transaction_session_timeout": "60s",
+                "idle_in_transaction_session_timeout": TRANSACTION_BOUND,
                 **session,
             },
         )

@@ -63,7 +63,7 @@ async def _looked_at_more(waybill: Deployment, before: datetime) -> datetime:
     async def moved_on() -> bool:
         nonlocal earliest
         ((earliest,),) = await waybill.fetch(_SQL["earliest_look"])
-        return earliest > before
+        return bool(earliest > before)
 
     await waybill.until(moved_on, "the sweeper looks at open records")
     return earliest

@@ -51,6 +51,7 @@ async def test_killed_where_every_job_passes(
 ) -> None:
     for _ in range(TURNS):
         half = JOBS // 2
+        await stack.simulate_nothing()  # it counts how often it was asked the same, and each turn asks the same
         await stack.simulate(latency_ms=[20, 200])
         async with flow(stack, "points", JOBS, script=LOSES_TWO_ANSWERS) as jobs:
             await jobs.publish(jobs.jobs[:half])
@@ -64,6 +65,7 @@ async def test_killed_where_every_job_passes(
 
 async def test_killed_where_wakeups_are_lost(stack: RunningStack, faults: Faults) -> None:
     for _ in range(TURNS):
+        await stack.simulate_nothing()
         async with flow(stack, "lost-wakeups", JOBS, script=LOSES_TWO_ANSWERS) as jobs:
             await jobs.publish()
             for point in LOST_WAKEUPS:

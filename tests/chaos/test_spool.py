@@ -69,7 +69,7 @@ async def _lose_the_database(waybill: Deployment, proxy: FaultProxy, executor: P
 
     async def all_on_disk() -> bool:
         # More, where the executor did not hear that an answer was stored: it keeps that one too.
-        return await executor.sample("waybill_executor_state", name="answers_spooled") >= unanswered
+        return bool(await executor.sample("waybill_executor_state", name="answers_spooled") >= unanswered)
 
     await waybill.until(all_on_disk, f"{unanswered} answers are on disk")
     return int(await executor.sample("waybill_executor_state", name="answers_spooled"))

@@ -65,6 +65,7 @@ USERS: Final = {
     "notary": ("recorder",),
     "notary.system": ("recorder", "oncall"),
     "docs.columns": ("owner", "analyst", "oncall"),
+    "postgres": (*SERVICES, "oncall", "owner"),
     "recorder": ("recorder",),
     "router": ("router",),
     "standalone": (),

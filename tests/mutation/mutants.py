@@ -12,7 +12,8 @@ from typing import Final
 
 SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
-WINDOW: Final = "tests/unit/runtime/test_runtime_sliding_laws.py"
+WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
+STORE: Final = "tests/integration/test_executor_side_rows.py"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ MUTANTS: Final = (
         "services/executor/store.py",
         "fresh = [request for request in requests if request.chain.entries[0].record_id not in stored]",
         "fresh = list(requests)",
+        suite=STORE,
     ),
     Mutant(
         "a result is published before its seal",
@@ -129,25 +131,6 @@ MUTANTS: Final = (
         "        await self._publish(sealing)\n"
         "        async with self._host.pool.acquire() as connection, connection.transaction():\n"
         "            met = await ledger.append(\n",
-    ),
-    Mutant(
-        "a record is closed before its result's acks",
-        "services/recorder/stage.py",
-        "        contents = await self._contents.read(chains)\n",
-        '        await self._host.pool.execute(_SQL["close_records"], list(chains))\n'
-        "        contents = await self._contents.read(chains)\n",
-    ),
-    Mutant(
-        "facts are written for a seal that was met",
-        "services/recorder/stage.py",
-        "[chains[record_id] for record_id in writers if record_id not in met]",
-        "[chains[record_id] for record_id in writers]",
-    ),
-    Mutant(
-        "a late entry gets a new id each time",
-        "services/recorder/late.py",
-        'data, now, entry_id=row["entry_id"])',
-        "data, now)",
     ),
     Mutant(
         "who loses a key makes a record all the same",
@@ -163,10 +146,10 @@ MUTANTS: Final = (
         '            chains = await ledger.read_chains(connection, [row["record_id"] for row in rows])\n',
     ),
     Mutant(
-        "the sweeper forgets decided records",
+        "nobody sweeps",
         "services/recorder/sweeper.py",
-        "            if record_id not in alive\n",
-        "            if record_id not in alive\n            and chains[record_id][-1].kind != EntryKind.DECIDED\n",
+        '        if not await self._host.pool.fetchval(_SQL["any_silent"]):\n',
+        "        if True:\n",
     ),
     Mutant(
         "an append takes any predecessor",

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutation.mutants import MUTANTS, SIMULATION, Mutant
+from mutation.mutants import FENCE, MUTANTS, SIMULATION, Mutant
 from support.servers import Servers
+from support.stack_jobs import long_or
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("config", "schemas", "services", "tests", "pyproject.toml")
@@ -27,7 +28,11 @@ def suite(mutant: Mutant) -> list[str]:
     return [sys.executable, "-m", "pytest", "--exitfirst", mutant.suite]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+# The law of the fence shrinks what it finds, which takes its time: every day the others.
+CHOSEN = [mutant for mutant in MUTANTS if mutant.suite != FENCE or long_or(0, 1)]
+
+
+@pytest.mark.parametrize("mutant", CHOSEN, ids=[mutant.name for mutant in CHOSEN])
 def test_the_bug_is_caught(mutant: Mutant, tmp_path: Path, servers: Servers) -> None:
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy

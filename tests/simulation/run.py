@@ -11,7 +11,6 @@ from typing import Final
 from unittest import mock
 from uuid import UUID
 
-from services.executor import work
 from services.runtime import ledger, surroundings
 from services.runtime.ledger import Entry, Writes
 from services.runtime.postgres import Connection
@@ -46,7 +45,7 @@ def simulate(seed: int) -> Run:
     loop = SimulationLoop()
     try:
         random.seed(seed)  # the jitter of the executor's backoff
-        with disks() as disk, mock.patch.object(work, "time", _Watch(loop)):
+        with disks() as disk:
             world = World(seed, loop, disk)
             backend = Backend(world)
             with surroundings.replaced(world), mock.patch.object(ledger, "append", _counted(world)):
@@ -117,10 +116,3 @@ def _counted(world: World) -> Callable[..., Awaitable[dict[UUID, list[Entry]]]]:
 
 class _RestlessError(Exception):
     """The run has not come to rest in time."""
-
-
-class _Watch:
-    """The clock by which the executor measures how long a call took."""
-
-    def __init__(self, loop: SimulationLoop) -> None:
-        self.perf_counter = loop.time

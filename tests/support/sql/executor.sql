@@ -21,3 +21,7 @@ SELECT kind, data FROM record.aside WHERE record_id = $1;
 -- name: claims
 -- How many calls have been claimed.
 SELECT count(*) FROM record.entry WHERE kind = 'attempt_started';
+
+-- name: held_rows
+-- How many rows hold a record.
+SELECT count(*) FROM record.held WHERE record_id = $1;
