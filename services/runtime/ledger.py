@@ -9,7 +9,6 @@ How it fails: a lost race is an answer, not an error. The stored rows come back,
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ import orjson
 
 from schemas.entries import ENTRY_SCHEMA_VERSION
 from schemas.messages import Head
+from services.proof.merkle import hash_leaf
 from services.runtime import queries
 from services.runtime.ids import derive
 from services.runtime.postgres import Connection
@@ -54,11 +54,6 @@ class Entry(NamedTuple):
     def head(self) -> ChainHead:
         """This entry as the head of its chain."""
         return ChainHead(self.seq, self.hash.hex())
-
-
-def hash_body(body: bytes) -> bytes:
-    """Return SHA-256 over a zero byte and the body: the leaf hash of RFC 6962."""
-    return hashlib.sha256(b"\0" + body).digest()
 
 
 class ChainWriter:
@@ -99,7 +94,7 @@ class ChainWriter:
             default=str,  # the driver's own UUID class
             option=_OPTIONS,
         )
-        digest = hash_body(body)
+        digest = hash_leaf(body)
         entry = Entry(self.record_id, seq, entry_id, kind, body.decode(), digest)
         self.entries.append(entry)
         self._seq, self._prev = seq, digest.hex()
@@ -173,7 +168,7 @@ def verify_chain(chain: Sequence[Entry]) -> str | None:
     for seq, entry in enumerate(chain):
         if entry.seq != seq:
             return f"entry {seq} is missing"
-        if hash_body(entry.body.encode()) != entry.hash:
+        if hash_leaf(entry.body.encode()) != entry.hash:
             return f"entry {seq}: its hash is not that of its body"
         body = entry.content()
         if body["prev_hash"] != prev:

@@ -16,7 +16,8 @@ from support.stack_history import flow
 from support.stack_running import RunningStack
 
 from schemas.codes import EntryKind
-from services.runtime.ledger import Entry, hash_body
+from services.proof.merkle import hash_leaf
+from services.runtime.ledger import Entry
 
 Spoil = Callable[[History], History]
 JOBS: Final = 3
@@ -107,7 +108,7 @@ def _paid_again_in_silence(history: History) -> History:
         if entry.kind == EntryKind.ATTEMPT_FINISHED and not done:
             body["data"]["outcome"], done = "lost", True
         text = orjson.dumps(body)
-        rewritten.append(entry._replace(body=text.decode(), hash=hash_body(text)))
+        rewritten.append(entry._replace(body=text.decode(), hash=hash_leaf(text)))
     return _with_chain(history, rewritten)
 
 

@@ -44,7 +44,7 @@ async def waybill(host: Host, *arguments: str) -> Result:
 
 async def test_verify_says_what_differs_and_rebuild_mends_it(flow: Flow) -> None:
     record_id = await tell(flow, History(JANUARY))
-    good = await waybill(flow.host, "facts", "verify")
+    good = await waybill(flow.host, "verify", "--facts")
     assert (good.exit_code, good.stdout) == (
         0,
         "The facts of 1 records are what their entries say; rows: 1 of request, 1 of attempt, 0 of source.\n",
@@ -52,20 +52,20 @@ async def test_verify_says_what_differs_and_rebuild_mends_it(flow: Flow) -> None
     await flow.host.pool.execute(
         _SQL["tamper"].format(table="request", change="cost_usd = 7, status = 'failed'", record_id=record_id)
     )
-    bad = await waybill(flow.host, "facts", "verify")
-    assert bad.exit_code == 1
+    bad = await waybill(flow.host, "verify", "--facts")
+    assert bad.exit_code == 3
     assert f"facts.request {record_id}: status is failed, and the entries say succeeded" in bad.stdout
     assert f"facts.request {record_id}: cost_usd is 7, and the entries say 0.001" in bad.stdout
-    told: dict[str, Any] = orjson.loads((await waybill(flow.host, "facts", "verify", "--json")).stdout)
+    told: dict[str, Any] = orjson.loads((await waybill(flow.host, "verify", "--facts", "--json")).stdout)
     assert (told["records"], told["differences"]) == (1, 2)
     assert {(d["table"], d["record_id"], d["what"]) for d in told["listed"]} == {
         ("request", str(record_id), "status"),
         ("request", str(record_id), "cost_usd"),
     }
-    assert (await waybill(flow.host, "facts", "verify", "--since", "2026-02-01")).exit_code == 0
+    assert (await waybill(flow.host, "verify", "--facts", "--since", "2026-02-01")).exit_code == 0
     rebuilt = await waybill(flow.host, "facts", "rebuild", "--since", "2026-01-31")
     assert (rebuilt.exit_code, rebuilt.stdout) == (0, "2026-01: 1 of request, 1 of attempt, 0 of source\n")
-    assert (await waybill(flow.host, "facts", "verify")).exit_code == 0
+    assert (await waybill(flow.host, "verify", "--facts")).exit_code == 0
 
 
 async def test_commands_on_an_empty_record_say_so(flow: Flow, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from services.cli.verification.walk import pack_of
+from services.proof.merkle import hash_leaf
 from services.proof.pack import Pack, Position
-from services.runtime.ledger import ChainHead, ChainWriter, hash_body
+from services.runtime.ledger import ChainHead, ChainWriter
 from services.runtime.postgres import Connection
 from support import sql
 
@@ -58,7 +59,7 @@ class Target:
     async def set_body(self, entry: asyncpg.Record, body: str, *, rehash: bool) -> bytes:
         """Set an entry's body, and its hash too if it is to agree."""
         await self.run("set_body", entry["record_id"], entry["seq"], body)
-        digest = hash_body(body.encode())
+        digest = hash_leaf(body.encode())
         if rehash:
             await self.set(entry, "entry_hash", digest)
         return digest

@@ -1,9 +1,10 @@
-"""`waybill facts verify|rebuild`: what analysts read, compared with the entries, and made from them anew."""
+"""`waybill verify --facts` and `waybill facts rebuild`: what analysts read, compared with the entries and made anew."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import asyncpg
@@ -25,21 +26,19 @@ T = TypeVar("T")
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     group = typer.Typer(help="The facts that analysts read, and the entries behind them.", no_args_is_help=True)
-    group.command("verify")(verify)
     group.command("rebuild")(rebuild_facts)
     app.add_typer(group, name="facts")
 
 
-def verify(since: select.Since = None, json: Json = False) -> None:
-    """Compare every row of facts with the one that the entries give; exit 1 if any differs."""
+def verify(since: datetime | None, *, json: bool) -> bool:
+    """Compare every row of facts with what the entries give, tell what differs, and say whether all is right."""
     differences: list[Difference] = []
 
     def found(difference: Difference) -> None:
         if len(differences) < MAX_LISTED:
             differences.append(difference)
 
-    begin = select.since_of(since)
-    checked = asyncio.run(_with_pool(lambda pool: check(pool, since=begin, found=found)))
+    checked = asyncio.run(_with_pool(lambda pool: check(pool, since=since, found=found)))
     emit(
         {
             "records": checked.records,
@@ -48,13 +47,12 @@ def verify(since: select.Since = None, json: Json = False) -> None:
             "listed": [_as_json(difference) for difference in differences],
         },
         json=json,
-        text="\n".join([*map(str, differences), summary(checked)]),
+        text="\n".join([*map(str, differences), _summary(checked)]),
     )
-    if checked.differences:
-        raise typer.Exit(1)
+    return not checked.differences
 
 
-def summary(checked: Checked) -> str:
+def _summary(checked: Checked) -> str:
     """Return what a comparison found, in one line."""
     counted = ", ".join(f"{count:,} of {table}" for table, count in checked.rows.items())
     if checked.differences:

@@ -1,4 +1,4 @@
-"""`waybill verify`: everything that is recorded against everything that was signed."""
+"""`waybill verify`: everything that is recorded against everything that was signed, or the facts against it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from services.cli.environment import settings as load_settings
+from services.cli.facts.commands import verify as verify_facts
 from services.cli.output import emit
 from services.cli.records import select
 from services.cli.verification import state, trust
@@ -55,14 +56,24 @@ def verify(
     state_file: Annotated[
         Path | None, typer.Option("--state", help="Go on where this file says, and note in it how far it came.")
     ] = None,
+    facts: Annotated[
+        bool, typer.Option("--facts", help="Compare the facts that analysts read with the entries, instead.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verify that every entry is as it was signed, and that none was added, removed or moved.
 
+    With --facts: that every row of the facts is what the entries say. Neither looks at what the other does.
     Exit status 0: all holds; 3: something does not; 1: it could not be verified.
     """
     if since and state_file:
         raise typer.BadParameter("--since and --state exclude one another", param_hint="--since")
+    if facts:
+        if key or checkpoints or state_file:
+            raise typer.BadParameter("--facts needs no key, checkpoints or state", param_hint="--facts")
+        if not verify_facts(select.since_of(since), json=json):
+            raise typer.Exit(DAMAGED)
+        return
     job = _verify(load_settings(), key, checkpoints, select.since_of(since), state_file)
     verified = uvloop.run(job)
     found = verified.findings

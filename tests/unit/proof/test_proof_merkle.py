@@ -19,7 +19,6 @@ from services.proof.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from services.runtime.ledger import hash_body
 
 # From the reference implementation of Certificate Transparency, as Trillian and Sigsum use them too.
 CONTENTS = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -75,10 +74,6 @@ def test_audit_paths(index: int, path: list[str]) -> None:
 
 def test_consistency_proof() -> None:
     assert [node.hex() for node in proof(LEAVES, consistency_ranges(6, 8))] == FROM_6_TO_8
-
-
-def test_an_entry_is_hashed_as_a_leaf() -> None:
-    assert hash_body(b"any") == hash_leaf(b"any")
 
 
 @given(trees, st.data())

@@ -16,8 +16,9 @@ from runtime_chains import AT, RECORD, ChainBuilder
 
 from schemas.codes import EntryKind
 from schemas.entries import ENTRY_SCHEMA_VERSION
+from services.proof.merkle import hash_leaf
 from services.runtime.ids import derive
-from services.runtime.ledger import ChainWriter, Entry, hash_body, verify_chain, writes
+from services.runtime.ledger import ChainWriter, Entry, verify_chain, writes
 
 
 def a_chain() -> list[Entry]:
@@ -33,7 +34,7 @@ def a_chain() -> list[Entry]:
 
 
 def test_the_hash_is_a_leaf_hash() -> None:
-    assert hash_body(b"body") == hashlib.sha256(b"\x00body").digest()
+    assert hash_leaf(b"body") == hashlib.sha256(b"\x00body").digest()
 
 
 def test_a_body_holds_its_envelope_and_is_what_is_hashed() -> None:
@@ -144,7 +145,7 @@ def test_every_field_of_a_body_changed_is_noticed_even_with_a_fitting_hash(data:
     body[field] = "changed"
     text = orjson.dumps(body).decode()
     tampered = chain.copy()
-    tampered[position] = chain[position]._replace(body=text, hash=hash_body(text.encode()))
+    tampered[position] = chain[position]._replace(body=text, hash=hash_leaf(text.encode()))
 
     assert verify_chain(tampered) is not None
 
