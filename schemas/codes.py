@@ -160,6 +160,7 @@ class EntryKind(StrEnum):
     RELEASED = "released"
     SEALED = "sealed"
     LATE_RESULT = "late_result"
+    COST_CORRECTED = "cost_corrected"
 
 
 class HeldReason(StrEnum):

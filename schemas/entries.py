@@ -199,6 +199,16 @@ class LateResult(TypedDict):
     route: dict[str, object]
 
 
+class CostCorrected(TypedDict):
+    """What is to be added to, or taken off, the known cost of a call: who said so, after which invoice or ticket."""
+
+    claim: str
+    attempt: int
+    cost_usd: str
+    reference: str
+    actor: str
+
+
 DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RECEIVED: Received,
     EntryKind.CLASSIFIED: Classified,
@@ -210,6 +220,7 @@ DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RELEASED: Released,
     EntryKind.SEALED: Sealed,
     EntryKind.LATE_RESULT: LateResult,
+    EntryKind.COST_CORRECTED: CostCorrected,
 }
 
 

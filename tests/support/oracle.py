@@ -267,8 +267,8 @@ def _of_facts(history: History) -> Iterator[str]:
         request = dict(zip(facts.REQUEST_COLUMNS, facts.request_row(steps[: end + 1]), strict=True))
         if _comparable(request) != _comparable(history.request_facts.get(record_id, {})):
             yield f"{record_id} has another request row than its entries say"
-        late = [step for step in steps[end:] if step.entry.kind == EntryKind.LATE_RESULT]
-        rows = [*facts.attempt_rows(steps[: end + 1]), *(facts.late_row(steps, step) for step in late)]
+        late = [row for step in steps[end + 1 :] for table, row in facts.late_rows(steps, step) if table == "attempt"]
+        rows = [*facts.attempt_rows(steps[: end + 1]), *late]
         attempts = [dict(zip(facts.ATTEMPT_COLUMNS, row, strict=True)) for row in rows]
         if attempts != list(history.attempt_facts.get(record_id, ())):
             yield f"{record_id} has other attempt rows than its entries say"

@@ -20,6 +20,7 @@ from schemas.features import Features
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
 from services.cli.records import proof, select
+from services.cli.records.correct import correct
 from services.cli.records.render import record_table
 from services.policy import explain as explain_decision
 from services.runtime import ledger, queries
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="The AI request record.", no_args_is_help=True)
     group.command("list")(list_records)
     group.command("show")(show)
+    group.command("correct")(correct)
     group.command("verify")(proof.verify)
     group.command("export")(proof.export)
     app.add_typer(group, name="record")
@@ -189,4 +191,6 @@ def _happened(chain: Sequence[Entry]) -> str:
                 sentences.append(f"The job ended as {data['status']}{error} and cost ${data['totals']['cost_usd']}.")
             case EntryKind.LATE_RESULT:
                 sentences.append(f"The answer of attempt {data['attempt']} came after the job had gone on.")
+            case EntryKind.COST_CORRECTED:
+                sentences.append(f"The cost of attempt {data['attempt']} was corrected by ${data['cost_usd']}.")
     return " ".join(sentences) or "The job has not been tried yet."

@@ -116,6 +116,11 @@ def _late_result(data: Mapping[str, Any]) -> str:
     return f"the answer of attempt {data['attempt']} came late: {data['outcome']}{cost}"
 
 
+def _cost_corrected(data: Mapping[str, Any]) -> str:
+    change = f"${data['cost_usd']} after {data['reference']}"
+    return f"the cost of attempt {data['attempt']} was corrected by {change}, says {data['actor']}"
+
+
 _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RECEIVED: _received,
     EntryKind.CLASSIFIED: _classified,
@@ -127,4 +132,5 @@ _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RELEASED: _released,
     EntryKind.SEALED: _sealed,
     EntryKind.LATE_RESULT: _late_result,
+    EntryKind.COST_CORRECTED: _cost_corrected,
 }
