@@ -110,6 +110,9 @@ CALLS: Mapping[str, Arguments] = {
     "keyring.load": lambda t, a, b, c: (t.some(a),),
     "keyring.delete": lambda t, a, b, c: (t.some(a),),
     "keyring.between": lambda t, a, b, c: (t.records[a % FEW], t.records[b % FEW], MANY),
+    "keyring.create_tenant_keys": lambda t, a, b, c: ([t.tenant, str(a)], [bytes([b]), bytes([c])], "master"),
+    "keyring.load_tenant_keys": lambda t, a, b, c: ([t.tenant, str(a), str(b)],),
+    "keyring.tenant_key_for_people": lambda t, a, b, c: (str(a),),
     "lease.renew": lambda t, a, b, c: (t.others[a % FEW], "host", t.wait(b)),
     "lease.release": lambda t, a, b, c: (t.others[a % FEW],),
     "lease.alive": lambda t, a, b, c: (t.others,),
@@ -137,6 +140,7 @@ LOOKS = [
     Call("intake.read_keys", 7, 0, 0),
     Call("router.cancelled", 7, 0, 0),
     Call("keyring.load", 7, 0, 0),
+    *(Call("keyring.load_tenant_keys", place, place + 1, 0) for place in range(0, 8, 2)),
     Call("lease.alive", 0, 0, 0),
     Call("recorder.any_silent", 0, 0, 0),
 ]

@@ -12,8 +12,9 @@ from support.fence_model import transitions_of_migrations
 
 from services.runtime import ledger, queries, vault
 from services.runtime.ids import new_claim_id, new_record_id
-from services.runtime.keyring import MasterKey, PostgresKeyring
+from services.runtime.keyring import PostgresKeyring
 from services.runtime.ledger import ChainWriter, read_chains, writes
+from services.runtime.master_keys import MasterKey, MasterKeys
 from services.runtime.vault import Content
 from simulation.contract import Connection, Pool
 
@@ -109,7 +110,7 @@ async def test_content_stored_twice_stays_as_it_was(connection: Connection) -> N
 
 
 async def test_keys_of_records(pool: Pool) -> None:
-    keyring = PostgresKeyring(pool, MasterKey(bytes(32)))
+    keyring = PostgresKeyring(pool, MasterKeys([MasterKey(bytes(32))]))
     records = sorted((new_record_id() for _ in range(4)), key=lambda record_id: record_id.int)
     made = await keyring.create(records)
     assert {r: key.secret for r, key in (await keyring.load([*records, new_record_id()])).items()} == {
