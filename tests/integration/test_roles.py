@@ -59,6 +59,7 @@ USERS: Final = {
     "lease.alive": ("executor", "recorder"),
     "lease.sweep": ("recorder",),
     "ledger.append": SERVICES,
+    "ledger.append_with_content": ("executor",),
     "ledger.read_chains": (*SERVICES, "oncall"),
     "migrate": (),
     "migrate.history": SERVICES,

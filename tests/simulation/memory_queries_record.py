@@ -54,6 +54,16 @@ def append(
     return answer
 
 
+@writes("ledger.append_with_content", "record_id seq entry_id kind body entry_hash")
+def append_with_content(scope: Scope, *columns: Any) -> Answer:
+    stored = list(append(scope, *columns[:9]) or ())
+    refused = {row[0] for row in stored}
+    kept = [content for content in zip(*columns[9:], strict=True) if content[0] not in refused]
+    if kept:
+        store(scope, *zip(*kept, strict=True))
+    return stored
+
+
 @reads("ledger.read_chains", "record_id seq entry_id kind body entry_hash")
 def read_chains(scope: Scope, records: Uuids) -> Answer:
     wanted = sorted(records, key=lambda record_id: record_id.int)

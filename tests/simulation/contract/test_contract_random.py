@@ -18,6 +18,7 @@ from schemas.codes import EntryKind
 from services.runtime import ledger, queries
 from services.runtime.ids import new_record_id
 from services.runtime.ledger import ChainHead, ChainWriter
+from services.runtime.vault import Content
 from simulation.contract import Connection, Pool
 from simulation.memory_database import MemoryDatabase
 from simulation.memory_facts import fact_tables
@@ -213,7 +214,9 @@ class Side:
             allowed = sorted(kind for before, kind in TRANSITIONS if before == after)
             after = KINDS[step.c] if step.a == 0 else allowed[step.c % len(allowed)]
             writer.add(after, {"c": step.c}, AT, cause=f"late {step.c}" if after == "late_result" else place)
-        refused = await ledger.append(self._connection, [ledger.writes(writer, head, AT)])
+        place = (record_id, self._things.others[step.c % FEW], "job", bytes([step.c]))
+        contents = [Content(*place)] if step.b & 2 else []
+        refused = await ledger.append(self._connection, [ledger.writes(writer, head, AT)], contents)
         return [(record_id, *rows) for record_id, rows in refused.items()]
 
     async def _copy(self, step: Call) -> None:
