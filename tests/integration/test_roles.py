@@ -49,6 +49,9 @@ USERS: Final = {
     "host": SERVICES,
     "intake": ("classifier",),
     "keyring.create": ("classifier",),
+    "keyring.load_tenant_keys": ("classifier",),
+    "keyring.create_tenant_keys": ("classifier",),
+    "keyring.tenant_key_for_people": ("oncall",),
     "keyring.load": ("classifier", "executor", "recorder"),
     "keyring.delete": ("recorder",),
     "keyring.between": ("recorder",),
@@ -56,6 +59,7 @@ USERS: Final = {
     "lease.alive": ("executor", "recorder"),
     "lease.sweep": ("recorder",),
     "ledger.append": SERVICES,
+    "ledger.append_with_content": ("executor",),
     "ledger.read_chains": (*SERVICES, "oncall"),
     "migrate": (),
     "migrate.history": SERVICES,
@@ -249,11 +253,13 @@ async def test_content_and_keys_are_read_by_those_who_need_them(login: Login, na
     readers = {
         "vault.content": ("classifier", "executor", "recorder"),
         "keyring.record_key": ("classifier", "executor", "recorder"),
+        "keyring.tenant_key": ("classifier",),
     }
     for table, may in readers.items():
         assert await refused(connection, _SQL["select"].format(table=table)) == (name not in may)
         for action in ("update", "truncate", "drop"):
-            statement = _SQL[action].format(table=table, column="record_id")
+            column = "wrapped" if table.startswith("keyring.") else "record_id"
+            statement = _SQL[action].format(table=table, column=column)
             assert await refused(connection, statement), f"{name}: {statement}"
 
 
@@ -302,7 +308,13 @@ async def test_nobody_has_a_right_on_a_partition(login: Login, connection: Conne
 async def test_functions_with_the_owners_rights_pin_their_search_path(connection: Connection) -> None:
     names = [row[0] for row in await connection.fetch(_SQL["with_owners_rights"])]
     assert names == [
-        "append", "correct_cost", "default_partition_used", "ensure_partitions", "id_from", "schema_version",
+        "append",
+        "correct_cost",
+        "default_partition_used",
+        "ensure_partitions",
+        "id_from",
+        "schema_version",
         "set_verdict",
-    ]  # fmt: skip
+        "tenant_key_of",
+    ]
     assert await connection.fetch(_SQL["unpinned"]) == []
