@@ -160,6 +160,7 @@ class EntryKind(StrEnum):
     RELEASED = "released"
     SEALED = "sealed"
     LATE_RESULT = "late_result"
+    ERASED = "erased"
 
 
 class HeldReason(StrEnum):
@@ -180,3 +181,4 @@ class Verdict(StrEnum):
     NOT_CHARGED = "not_charged"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    ERASED = "erased"

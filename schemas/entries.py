@@ -199,6 +199,14 @@ class LateResult(TypedDict):
     route: dict[str, object]
 
 
+class Erased(TypedDict):
+    """The content was erased: key and ciphertext are gone, and the digests say nothing any more. Why is in the log."""
+
+    cause: Literal["record", "subject", "replay", "retention"]
+    actor: str
+    asked_at: str
+
+
 DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RECEIVED: Received,
     EntryKind.CLASSIFIED: Classified,
@@ -210,6 +218,7 @@ DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RELEASED: Released,
     EntryKind.SEALED: Sealed,
     EntryKind.LATE_RESULT: LateResult,
+    EntryKind.ERASED: Erased,
 }
 
 

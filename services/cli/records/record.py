@@ -19,7 +19,7 @@ from schemas.decision import Decision, NoRoute
 from schemas.features import Features
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
-from services.cli.records import proof, select
+from services.cli.records import erase, proof, select
 from services.cli.records.render import record_table
 from services.policy import explain as explain_decision
 from services.runtime import ledger, queries
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("verify")(proof.verify)
     group.command("export")(proof.export)
+    group.command("erase")(erase.erase)
     app.add_typer(group, name="record")
     app.command("explain")(explain)
 
@@ -189,4 +190,6 @@ def _happened(chain: Sequence[Entry]) -> str:
                 sentences.append(f"The job ended as {data['status']}{error} and cost ${data['totals']['cost_usd']}.")
             case EntryKind.LATE_RESULT:
                 sentences.append(f"The answer of attempt {data['attempt']} came after the job had gone on.")
+            case EntryKind.ERASED:
+                sentences.append("Its content was erased.")
     return " ".join(sentences) or "The job has not been tried yet."

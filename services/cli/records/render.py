@@ -116,6 +116,11 @@ def _late_result(data: Mapping[str, Any]) -> str:
     return f"the answer of attempt {data['attempt']} came late: {data['outcome']}{cost}"
 
 
+def _erased(data: Mapping[str, Any]) -> str:
+    why = {"record": "as asked", "subject": "with its subject", "replay": "with a record of the same content"}
+    return f"content erased {why.get(data['cause'], 'after its time')}, asked for by {data['actor']}"
+
+
 _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RECEIVED: _received,
     EntryKind.CLASSIFIED: _classified,
@@ -127,4 +132,5 @@ _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RELEASED: _released,
     EntryKind.SEALED: _sealed,
     EntryKind.LATE_RESULT: _late_result,
+    EntryKind.ERASED: _erased,
 }
