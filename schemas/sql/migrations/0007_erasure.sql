@@ -101,7 +101,8 @@ CREATE FUNCTION record.erase(p_request uuid, p_records uuid[], p_cause text, p_r
 RETURNS TABLE (record_id uuid, state text)
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     WITH wanted AS MATERIALIZED (
-        SELECT f.record_id, e.body -> 'data' ->> 'tenant' AS tenant, o.record_id IS NOT NULL AS stands, o.done_at
+        SELECT f.record_id, e.record_id IS NOT NULL AS known, coalesce(e.body -> 'data' ->> 'tenant', '') AS tenant,
+               o.record_id IS NOT NULL AS stands, o.done_at
         FROM record.family(p_records) f
         LEFT JOIN record.entry e ON e.record_id = f.record_id AND e.seq = 0
         LEFT JOIN record.erasure o ON o.record_id = f.record_id
@@ -109,12 +110,12 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         INSERT INTO record.erasure (record_id, request, tenant, cause, reason, actor)
         SELECT w.record_id, p_request, w.tenant, CASE WHEN w.record_id = ANY (p_records) THEN p_cause ELSE 'replay' END,
                p_reason, p_actor
-        FROM wanted w WHERE w.tenant IS NOT NULL AND NOT w.stands
+        FROM wanted w WHERE w.known AND NOT w.stands
         ORDER BY w.record_id
         ON CONFLICT DO NOTHING
     )
     SELECT w.record_id,
-           CASE WHEN w.tenant IS NULL THEN 'unknown' WHEN w.done_at IS NOT NULL THEN 'erased_before' ELSE 'asked' END
+           CASE WHEN NOT w.known THEN 'unknown' WHEN w.done_at IS NOT NULL THEN 'erased_before' ELSE 'asked' END
     FROM wanted w
 $$;
 COMMENT ON FUNCTION record.erase IS 'Puts records and their families on the list, and says of each whether it is unknown, was erased before, or is on it now.';
