@@ -69,9 +69,9 @@ class Erasures:
     async def run_once(self) -> int:
         """Look for the records of subjects, and erase at most :data:`AT_ONCE` records; return how many."""
         await self._host.pool.execute(_SQL["set_subject_horizons"])
-        await self._host.pool.execute(_SQL["set_horizons"])
         for subject in await self._host.pool.fetch(_SQL["subjects_due"], AT_ONCE):
             await self._find(subject)
+        await self._host.pool.execute(_SQL["set_horizons"])
         due = await self._host.pool.fetch(_SQL["due"], AT_ONCE)
         if due:
             await self._begin([row for row in due if not row["begun"]])

@@ -26,6 +26,9 @@ INSERT INTO {table} SELECT * FROM public.{name}_kept;
 -- name: forget
 DELETE FROM {table};
 
+-- name: as_if_large
+SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
+
 -- name: plan_of_pass
 -- How the next batch of a retention pass is found.
 EXPLAIN (COSTS OFF)
