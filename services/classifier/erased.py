@@ -15,14 +15,15 @@ from schemas.codes import ErrorCode
 from services.classifier.arrival import Arrival
 from services.classifier.intake import Fault
 from services.runtime import erasure, queries
-from services.runtime.erasure import Refusal, TenantHmac
+from services.runtime.erasure import Refusal
 from services.runtime.postgres import Connection
+from services.runtime.tenant_keys import TenantKeys
 
 _SQL = queries.load("erasure")
 _KEPT = ("latency_class", "operation")
 
 
-async def refused(connection: Connection, arrivals: Sequence[Arrival], keys: TenantHmac) -> list[Arrival]:
+async def refused(connection: Connection, arrivals: Sequence[Arrival], keys: TenantKeys) -> list[Arrival]:
     """Return the arrivals, those refused without their content; the transaction must have written before."""
     subjects = _subjects(arrivals, keys)
     refusals = await _refusals(connection, sorted(set(subjects.values())))
@@ -54,7 +55,7 @@ def without_content(arrival: Arrival) -> Arrival:
     )
 
 
-async def remember(connection: Connection, arrivals: Sequence[Arrival], keys: TenantHmac) -> None:
+async def remember(connection: Connection, arrivals: Sequence[Arrival], keys: TenantKeys) -> None:
     """Put down whose content these new records hold, and which records they run again."""
     subjects = _subjects(arrivals, keys)
     if subjects:
@@ -65,7 +66,7 @@ async def remember(connection: Connection, arrivals: Sequence[Arrival], keys: Te
         await connection.execute(_SQL["remember_replays"], [r for r, _ in replays], [of for _, of in replays])
 
 
-def _subjects(arrivals: Sequence[Arrival], keys: TenantHmac) -> dict[UUID, tuple[str, bytes]]:
+def _subjects(arrivals: Sequence[Arrival], keys: TenantKeys) -> dict[UUID, tuple[str, bytes]]:
     return {a.record_id: (a.tenant, erasure.subject_hmac(keys, a.tenant, a.subject)) for a in arrivals if a.subject}
 
 

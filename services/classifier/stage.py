@@ -7,7 +7,7 @@ claim the keys ─▶ make the new records' keys ─▶ append received, classif
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -33,6 +33,7 @@ from services.runtime.keyring import ContentDamagedError, RecordKey
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import dead_letter
 from services.runtime.postgres import Connection
+from services.runtime.tenant_keys import NOBODY
 from services.runtime.wakeup import NOTIFY_ALL
 
 _SQL = queries.load("intake")
@@ -70,6 +71,7 @@ class ClassifierStage:
     async def run(self, items: Sequence[Item]) -> Sequence[Outgoing]:
         """Take in one slice."""
         originals = await self._originals([item.message for item in items if isinstance(item.message, Replay)])
+        await self._host.tenant_keys.ensure(_tenants(items, originals))
         arrivals = await asyncio.to_thread(self._arrivals, items, originals)
         cancels = [item.message for item in items if isinstance(item.message, Cancel)]
         async with self._host.pool.acquire() as connection, connection.transaction():
@@ -134,7 +136,7 @@ class ClassifierStage:
         return Arrival(
             source=arrival.source_of(item.record),
             tenant=job.tenant,
-            identity=arrival.job_identity(job, item.content, item.record, self._host.master),
+            identity=arrival.job_identity(job, item.content, item.record, self._host.tenant_keys),
             record_id=new_record_id(),
             content=item.content,
             job=job,
@@ -144,7 +146,7 @@ class ClassifierStage:
 
     def _rejection(self, item: Item, message: Rejected) -> Arrival:
         source = arrival.source_of(item.record)
-        return arrival.rejection(message, item.content, source, self._host.master, new_record_id())
+        return arrival.rejection(message, item.content, source, self._host.tenant_keys, new_record_id())
 
     def _replay(self, item: Item, replay: Replay, original: bytes | None) -> Arrival:
         refusal = Rejected(replay.tenant, Fault(ErrorCode.INVALID_MESSAGE, "record_id"), {})
@@ -157,7 +159,7 @@ class ClassifierStage:
         return Arrival(
             source=arrival.source_of(item.record),
             tenant=job.tenant,
-            identity=arrival.replay_identity(replay.tenant, replay.record_id, self._host.master),
+            identity=arrival.replay_identity(replay.tenant, replay.record_id, self._host.tenant_keys),
             record_id=new_record_id(),
             content=original,
             job=job,
@@ -169,7 +171,7 @@ class ClassifierStage:
     # -- within it ------------------------------------------------------------------------------------------------
 
     async def _remember_cancels(self, connection: Connection, cancels: Sequence[Cancel]) -> None:
-        keys = sorted({(c.tenant, self._host.master.key_hmac(c.tenant, c.idempotency_key)) for c in cancels})
+        keys = sorted({(c.tenant, self._host.tenant_keys.key_hmac(c.tenant, c.idempotency_key)) for c in cancels})
         if keys:
             await connection.execute(_SQL["cancel_keys"], [tenant for tenant, _ in keys], [key for _, key in keys])
 
@@ -184,7 +186,7 @@ class ClassifierStage:
             more, known = await self._claim(connection, conflicts)
             winners += more
             redelivered += known
-        taken = await erased.refused(connection, [a for a, _ in winners], self._host.master)
+        taken = await erased.refused(connection, [a for a, _ in winners], self._host.tenant_keys)
         winners = [(a, cancelled) for a, (_, cancelled) in zip(taken, winners, strict=True)]
         return await self._store(connection, winners), redelivered
 
@@ -221,7 +223,7 @@ class ClassifierStage:
             if payload == loser.identity.payload:
                 redelivered.append(loser)
             else:
-                conflicts.append(loser.as_conflict(owner, self._host.master, new_record_id()))
+                conflicts.append(loser.as_conflict(owner, self._host.tenant_keys, new_record_id()))
         return redelivered, conflicts
 
     async def _owners(
@@ -259,7 +261,7 @@ class ClassifierStage:
                 outgoing.append(self._host.wakeups.notice(taken.record_id, taken.tenant, "accepted", now))
         await ledger.append(connection, chains)
         await vault.store(connection, contents)
-        await erased.remember(connection, [a for a, _ in winners if not a.erased], self._host.master)
+        await erased.remember(connection, [a for a, _ in winners if not a.erased], self._host.tenant_keys)
         await self._open(connection, [a for a, _ in winners])
         reach(FaultPoint.CLASSIFIER_APPENDED)
         return outgoing
@@ -272,7 +274,7 @@ class ClassifierStage:
             await connection.execute(
                 _SQL["repoint_keys"],
                 [a.tenant for a in replays],
-                [self._host.master.key_hmac(a.tenant, a.job.idempotency_key or "") for a in replays if a.job],
+                [self._host.tenant_keys.key_hmac(a.tenant, a.job.idempotency_key or "") for a in replays if a.job],
                 [a.replay_of for a in replays],
                 [a.record_id for a in replays],
             )
@@ -297,3 +299,9 @@ class ClassifierStage:
             if message is not None:
                 outgoing.append(message)
         return outgoing
+
+
+def _tenants(items: Sequence[Item], originals: Mapping[tuple[str, UUID], bytes]) -> set[str]:
+    """Return whose keys a slice needs: a message that makes no job needs none of its tenant's."""
+    named = {item.message.tenant for item in items if isinstance(item.message, Job | Cancel)}
+    return named | {tenant for tenant, _ in originals} | {NOBODY}

@@ -33,7 +33,7 @@ from services.executor.recording import Recording
 from services.executor.routes import CallResult, Routes
 from services.executor.store import AppendRequest, HeldRow, Store
 from services.executor.transport import Broken
-from services.runtime import ledger
+from services.runtime import ledger, vault
 from services.runtime.chain import Claim, Progress, claim_of, progress_of
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.ids import new_claim_id
@@ -120,7 +120,7 @@ class Work:
                 if cancelled or self.message.deadline <= self.tools.clock():
                     continue
             request = self.tools.routes.request(job, self.message.orders, step.route)
-            claim = await self._claim(step, key.digest(request.body))
+            claim = await self._claim(step, request, key)
             if claim is Fenced.STALE:
                 return None
             if claim is Fenced.IN_DOUBT:
@@ -183,8 +183,8 @@ class Work:
 
     # -- claim ----------------------------------------------------------------------------------------------------
 
-    async def _claim(self, step: plan.Call, request_digest: str) -> Claim | Fenced:
-        """Commit the claim of a call; only who holds it makes the call."""
+    async def _claim(self, step: plan.Call, request: WireRequest, key: RecordKey) -> Claim | Fenced:
+        """Commit the claim of a call, with what it is going to send; only who holds it makes the call."""
         await self.tools.lease.until_valid()
         now = self.tools.clock()
         data = AttemptStarted(
@@ -194,14 +194,16 @@ class Work:
             layout=LAYOUT,
             fallback=step.fallback,
             may_double_pay=step.may_double_pay,
-            request_digest=request_digest,
+            request_digest=key.digest(request.body),
             max_output_tokens=self.message.orders.budgets.max_output_tokens,
             worst_case_usd=format(step.worst_case_usd, "f"),
             attempt_deadline=(now + timedelta(seconds=self.tools.attempt_timeout_s + CLAIM_GRACE_S)).isoformat(),
         )
         writer = ChainWriter(self.message.record_id, self.head)
         entry = writer.add(EntryKind.ATTEMPT_STARTED, data, now, entry_id=new_claim_id())
-        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))
+        ciphertext = key.encrypt(entry.entry_id, vault.REQUEST, request.body)
+        content = vault.Content(entry.record_id, entry.entry_id, vault.REQUEST, ciphertext)
+        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now), content))
         if stored is not None and not (_is_stored(entry, stored) and len(stored) == 1):
             return await self._meets(stored)
         reach(FaultPoint.EXECUTOR_CLAIM_STORED)

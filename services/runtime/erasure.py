@@ -8,23 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from services.runtime import queries
 from services.runtime.postgres import Connection
+from services.runtime.tenant_keys import NOBODY, TenantKeys
 
 _SQL = queries.load("erasure")
 _SUBJECT: Final = "subject"
-
-
-class TenantHmac(Protocol):
-    """What hides a tenant's identifiers: the same content is recognised, never revealed."""
-
-    def tenant_hmac(self, tenant: str, purpose: str, content: bytes) -> bytes:
-        """Return HMAC-SHA256 of content under the tenant's key."""
 
 
 class Refusal(NamedTuple):
@@ -39,9 +33,13 @@ class Refusal(NamedTuple):
         return self.refused_now or published_at <= self.erased_at
 
 
-def subject_hmac(keys: TenantHmac, tenant: str, subject: str) -> bytes:
-    """Return what a subject is known by; any text a JSON document can hold, lone surrogates included."""
-    return keys.tenant_hmac(tenant, _SUBJECT, subject.encode("utf-8", "surrogatepass"))
+def subject_hmac(keys: TenantKeys, tenant: str, subject: str) -> bytes:
+    """Return what a subject is known by; any text a JSON document can hold, lone surrogates included.
+
+    Under the key that every deployment has, not the tenant's: a subject can be erased, and is refused, before its tenant
+    has a key of its own, and what is no acceptable job can be found by its subject too.
+    """
+    return keys.tenant_hmac(NOBODY, _SUBJECT, tenant.encode() + b"\0" + subject.encode("utf-8", "surrogatepass"))
 
 
 async def erased(connection: Connection | asyncpg.Pool[Any], record_ids: Sequence[UUID]) -> set[UUID]:

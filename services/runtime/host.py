@@ -24,11 +24,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.runtime import faultpoints, queries
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import BrokerUnreachableError, Producer, by_record, make_broker
-from services.runtime.keyring import MasterKey, PostgresKeyring
+from services.runtime.keyring import PostgresKeyring
+from services.runtime.master_keys import MasterKeys
 from services.runtime.migrate import require_current
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
 from services.runtime.telemetry import Telemetry, configure_logging, describe
+from services.runtime.tenant_keys import TenantKeys
 from services.runtime.wakeup import Wakeups
 
 STUCK_AFTER_S: Final = 120.0
@@ -57,8 +59,8 @@ class Host:
     broker: KafkaBroker
     producer: Producer
     pool: asyncpg.Pool[Any]
-    master: MasterKey
     keyring: PostgresKeyring
+    tenant_keys: TenantKeys
     wakeups: Wakeups
     failure: asyncio.Future[BaseException]
     background: set[asyncio.Task[None]] = field(default_factory=set)
@@ -101,7 +103,7 @@ class Service(Protocol):
 async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
     """Connect all that a service stands on; raises a :class:`WaybillError` that says what does not answer."""
     telemetry = Telemetry(service)
-    master = MasterKey.read(settings.master_key_file)
+    masters = MasterKeys.read(settings.master_key_file)
     pool = await open_pool(settings.database_url, service=service)
     separate = settings.keyring_database_url
     keys = await open_pool(separate, service=service) if separate else pool
@@ -116,8 +118,8 @@ async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
             broker=make_broker(settings, service),
             producer=producer,
             pool=pool,
-            master=master,
-            keyring=PostgresKeyring(keys, master),
+            keyring=PostgresKeyring(keys, masters),
+            tenant_keys=TenantKeys(keys, masters),
             wakeups=Wakeups(settings),
             failure=asyncio.get_running_loop().create_future(),
         )

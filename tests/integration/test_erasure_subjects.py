@@ -55,7 +55,10 @@ async def test_all_records_of_a_subject_are_erased_and_of_nobody_else(flow: Flow
     for record_id in others:
         assert await left_of(flow.host, record_id) == {"keys": 1, "contents": 1, "subjects": 1}
     refusal, *records = logged(flow.host)
-    assert (refusal.subject, refusal.cause) == (erasure.subject_hmac(flow.host.master, TENANT, JANE).hex(), "subject")
+    assert (refusal.subject, refusal.cause) == (
+        erasure.subject_hmac(flow.host.tenant_keys, TENANT, JANE).hex(),
+        "subject",
+    )
     assert sorted(r for line in records for r in line.records) == sorted(hers)
     assert JANE not in flow.host.settings.erasure_log.read_text()
 

@@ -56,6 +56,9 @@ USERS: Final = {
     "host": SERVICES,
     "intake": ("classifier",),
     "keyring.create": ("classifier",),
+    "keyring.load_tenant_keys": ("classifier",),
+    "keyring.create_tenant_keys": ("classifier",),
+    "keyring.tenant_key_for_people": ("oncall",),
     "keyring.load": ("classifier", "executor", "recorder"),
     "keyring.delete": ("recorder",),
     "keyring.between": ("recorder",),
@@ -63,6 +66,7 @@ USERS: Final = {
     "lease.alive": ("executor", "recorder"),
     "lease.sweep": ("recorder",),
     "ledger.append": SERVICES,
+    "ledger.append_with_content": ("executor",),
     "ledger.read_chains": (*SERVICES, "oncall"),
     "migrate": (),
     "migrate.history": SERVICES,
@@ -260,11 +264,13 @@ async def test_content_and_keys_are_read_by_those_who_need_them(login: Login, na
     readers = {
         "vault.content": ("classifier", "executor", "recorder"),
         "keyring.record_key": ("classifier", "executor", "recorder"),
+        "keyring.tenant_key": ("classifier",),
     }
     for table, may in readers.items():
         assert await refused(connection, _SQL["select"].format(table=table)) == (name not in may)
         for action in ("update", "truncate", "drop"):
-            statement = _SQL[action].format(table=table, column="record_id")
+            column = "wrapped" if table.startswith("keyring.") else "record_id"
+            statement = _SQL[action].format(table=table, column=column)
             assert await refused(connection, statement), f"{name}: {statement}"
         # The recorder alone destroys; people ask it to.
         assert await refused(connection, _SQL["delete"].format(table=table)) == (name != "recorder")
@@ -338,6 +344,6 @@ async def test_functions_with_the_owners_rights_pin_their_search_path(connection
     names = [row[0] for row in await connection.fetch(_SQL["with_owners_rights"])]
     assert names == [
         "append", "ask_erasure", "ask_erasure_of_subject", "default_partition_used", "ensure_partitions", "family",
-        "id_from", "schema_version", "sealed_before", "set_verdict",
+        "id_from", "keepable", "schema_version", "sealed_before", "set_verdict", "tenant_key_of",
     ]  # fmt: skip
     assert await connection.fetch(_SQL["unpinned"]) == []

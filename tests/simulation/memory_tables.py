@@ -159,6 +159,14 @@ class WrappedKey(NamedTuple):
     master_key: str
 
 
+class TenantKey(NamedTuple):
+    """A row of ``keyring.tenant_key``."""
+
+    tenant: str
+    wrapped: bytes
+    master_key: str
+
+
 Fact = Mapping[str, Any]
 """A row of ``facts.request`` or ``facts.attempt``, by column."""
 
@@ -175,6 +183,7 @@ class Tables:
     aside: dict[tuple[UUID, UUID], AsideRow] = field(default_factory=dict)
     content: dict[tuple[UUID, UUID, str], bytes] = field(default_factory=dict)
     record_key: dict[UUID, WrappedKey] = field(default_factory=dict)
+    tenant_key: dict[str, TenantKey] = field(default_factory=dict)
     subject: dict[tuple[str, bytes, UUID], None] = field(default_factory=dict)
     replay: dict[UUID, UUID] = field(default_factory=dict)
     erased_subject: dict[tuple[str, bytes], ErasedSubject] = field(default_factory=dict)

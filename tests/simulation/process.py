@@ -29,8 +29,10 @@ from services.recorder.app import Recorder
 from services.router.app import Router
 from services.runtime.host import Host, Service
 from services.runtime.kafka import Producer, by_record
-from services.runtime.keyring import MasterKey, PostgresKeyring
+from services.runtime.keyring import PostgresKeyring
+from services.runtime.master_keys import MasterKey, MasterKeys
 from services.runtime.telemetry import describe
+from services.runtime.tenant_keys import TenantKeys
 from services.runtime.wakeup import Wakeups
 from simulation.clients import MemoryKafkaProducer
 from simulation.loop import PROCESS
@@ -40,7 +42,7 @@ from simulation.subscriber import FastStreamBroker
 from simulation.telemetry import TracedTelemetry
 from simulation.world import CONFIG, IDLE_IN_TRANSACTION_S, World
 
-MASTER: Final = MasterKey(bytes(range(32)))
+MASTERS: Final = MasterKeys([MasterKey(bytes(range(32)))])
 
 
 class State(Enum):
@@ -229,8 +231,8 @@ class Process:
             broker=broker,
             producer=producer,
             pool=pool,
-            master=MASTER,
-            keyring=PostgresKeyring(keys, MASTER),
+            keyring=PostgresKeyring(keys, MASTERS),
+            tenant_keys=TenantKeys(keys, MASTERS),
             wakeups=Wakeups(settings),
             failure=asyncio.get_running_loop().create_future(),
         )

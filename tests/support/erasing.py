@@ -12,6 +12,7 @@ from services.recorder.erasures import Erasures
 from services.runtime import erasure, queries
 from services.runtime.host import Host
 from services.runtime.ids import now
+from services.runtime.tenant_keys import NOBODY
 from support import sql
 from support.flow import Flow
 from support.jobs import TENANT
@@ -33,7 +34,8 @@ async def ask_subject(
 ) -> dict[UUID, str]:
     """Ask for the erasure of a subject; return the state of its records known by now."""
     moment = at or now()
-    hmac = erasure.subject_hmac(host.master, tenant, subject)
+    await host.tenant_keys.ensure([NOBODY])
+    hmac = erasure.subject_hmac(host.tenant_keys, tenant, subject)
     rows = await host.pool.fetch(_ASK["ask_subject"], uuid4(), tenant, hmac, WHY, moment, moment + window)
     return {row["record_id"]: row["state"] for row in rows}
 

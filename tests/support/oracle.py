@@ -23,8 +23,9 @@ from schemas.result import Result
 from services.recorder import facts
 from services.recorder.facts import Parsed
 from services.runtime import ledger
-from services.runtime.keyring import MasterKey
 from services.runtime.ledger import Entry
+from services.runtime.master_keys import MasterKeys
+from services.runtime.tenant_keys import TenantKeys
 from services.standalone.simulator.ledger import Charge, read_ledger
 from support import sql
 
@@ -66,8 +67,9 @@ async def read_history(
         async with connection.transaction():
             await connection.execute(_SQL["snapshot"])
             ids = [row["record_id"] for row in await connection.fetch(_SQL["records_of"], tenant)]
-            master = MasterKey.read(master_key)
-            hmacs = {key: master.key_hmac(tenant, key) for key in keys}
+            tenant_keys = TenantKeys(connection, MasterKeys.read(master_key))
+            known = await tenant_keys.find(tenant)
+            hmacs = {key: tenant_keys.key_hmac(tenant, key) if known else b"" for key in keys}
             owners = {
                 row["key_hmac"]: row["record_id"]
                 for row in await connection.fetch(_SQL["owners"], tenant, list(hmacs.values()))

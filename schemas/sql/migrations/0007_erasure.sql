@@ -1,7 +1,7 @@
 -- Erasure: who asked for it and how far it is, which subjects are refused, which records belong together.
 --
--- What is erased is neither stored nor given out again: whoever stores content looks here in a statement after one that
--- wrote, so that its transaction has a number by then. Erasing waits until every transaction that had a number when the
+-- What is erased is neither stored nor given out again: whoever stores content looks here after it has written something,
+-- so that its transaction has a number by then. Erasing waits until every transaction that had a number when the
 -- request was first seen has ended (horizon); what began to write later has seen the request. Nobody waits for a lock.
 
 INSERT INTO record.transition (after, kind) VALUES ('sealed', 'erased'), ('late_result', 'erased'), ('erased', 'late_result');
@@ -79,6 +79,14 @@ COMMENT ON COLUMN record.erasure.begun_at IS 'When it was entered in the log and
 COMMENT ON COLUMN record.erasure.done_at IS 'When key and content were gone.';
 CREATE INDEX erasure_request ON record.erasure (request);
 CREATE INDEX erasure_under_way ON record.erasure (asked_at) WHERE done_at IS NULL;
+
+CREATE FUNCTION record.keepable(p_records uuid[]) RETURNS TABLE (record_id uuid)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.id FROM unnest(p_records) AS r (id)
+    WHERE NOT EXISTS (SELECT FROM record.erasure e WHERE e.record_id = r.id)
+$$;
+COMMENT ON FUNCTION record.keepable IS
+    'Which of these records may keep content: those that are not being erased. Volatile: it looks when it is called, not when the statement began.';
 
 CREATE FUNCTION record.family(p_records uuid[]) RETURNS TABLE (record_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -163,6 +171,7 @@ CREATE INDEX request_sealed ON facts.request (sealed_at, record_id);
 GRANT SELECT (record_id) ON record.erasure TO waybill_classifier, waybill_router, waybill_executor;
 GRANT SELECT ON record.erased_subject TO waybill_classifier;
 GRANT INSERT ON record.subject, record.replay TO waybill_classifier;
+GRANT EXECUTE ON FUNCTION record.keepable TO waybill_classifier, waybill_executor;
 
 -- The recorder erases. People only ask, by functions that take the login for the actor.
 GRANT SELECT, INSERT, UPDATE (horizon, begun_at, done_at) ON record.erasure TO waybill_recorder;

@@ -4,7 +4,7 @@
 INSERT INTO vault.content (record_id, entry_id, kind, ciphertext)
 SELECT c.record_id, c.entry_id, c.kind, c.ciphertext
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[]) AS c (record_id, entry_id, kind, ciphertext)
-WHERE NOT EXISTS (SELECT FROM record.erasure e WHERE e.record_id = c.record_id)
+WHERE c.record_id IN (SELECT k.record_id FROM record.keepable($1::uuid[]) AS k)
 ON CONFLICT DO NOTHING;
 
 -- name: load

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import typer
 
+from services.cli.environment import keyring_pool
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
 from services.cli.records import select
@@ -24,9 +25,10 @@ from services.cli.records.edge_copies import Copies, copies
 from services.recorder import erasure_log
 from services.runtime import erasure, queries
 from services.runtime.errors import WaybillError
-from services.runtime.keyring import MasterKey
+from services.runtime.master_keys import MasterKeys
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
+from services.runtime.tenant_keys import NOBODY, TenantKeys
 
 _SQL = queries.load("cli_erasure")
 LOOK_EVERY_S: Final = 0.25
@@ -46,6 +48,12 @@ class LogUnreadableError(WaybillError):
     """The erasure log cannot be read."""
 
     hint = "Name a copy of the file that WAYBILL_ERASURE_LOG names for the recorders."
+
+
+class NothingTakenInError(WaybillError):
+    """No job has come in yet: there is nothing to erase, and no key to know a subject by."""
+
+    hint = "Start the classifier, let it take in a job of anybody's, and ask again."
 
 
 @dataclass
@@ -126,7 +134,7 @@ async def _erase(
         if from_log is not None:
             await asked.from_log(from_log)
         elif tenant is not None and subject is not None:
-            hmac = erasure.subject_hmac(MasterKey.read(settings.master_key_file), tenant, subject)
+            hmac = await _hmac_of(settings, pool, tenant, subject)
             now = datetime.now(UTC)
             # The requests topic: what was published by now may be read until then.
             lifetime = left.lifetimes[settings.topic("requests")]
@@ -136,6 +144,14 @@ async def _erase(
         return await asked.until_done(wait_s), left
     finally:
         await pool.close()
+
+
+async def _hmac_of(settings: Settings, pool: asyncpg.Pool[Any], tenant: str, subject: str) -> bytes:
+    async with keyring_pool(settings, pool) as keyring:
+        keys = TenantKeys(keyring, MasterKeys.read(settings.master_key_file))
+        if not await keys.find(NOBODY):
+            raise NothingTakenInError
+    return erasure.subject_hmac(keys, tenant, subject)
 
 
 class _Asked:

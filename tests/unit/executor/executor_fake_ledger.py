@@ -20,6 +20,7 @@ from services.executor.adapter import Answer, Failure, WireRequest
 from services.executor.routes import CallResult
 from services.executor.store import AppendRequest, Aside, HeldRow, StoredJob
 from services.executor.transport import Broken
+from services.runtime import vault
 from services.runtime.chain import progress_of
 from services.runtime.keyring import RecordKey
 from services.runtime.ledger import ChainWriter, Entry, verify_chain
@@ -59,6 +60,8 @@ class FakeLedger:
         self.cancelled = False
         self.reads = 0
         self.contents: list[Content] = []
+        self.requests: list[Content] = []
+        """What was kept of requests; everything else is in :attr:`contents`."""
         self.held: list[HeldRow] = []
         self.asides: list[Aside] = []
         self.before_append: dict[EntryKind, Callable[[], None]] = {}
@@ -122,7 +125,8 @@ class FakeLedger:
         self.chain += request.chain.entries
         assert verify_chain(self.chain) is None
         if request.content is not None:
-            self.contents.append(request.content)
+            kept = self.requests if request.content.kind == vault.REQUEST else self.contents
+            kept.append(request.content)
         if request.held is not None:
             self.held.append(request.held)
         return None
