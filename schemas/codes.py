@@ -161,6 +161,7 @@ class EntryKind(StrEnum):
     SEALED = "sealed"
     LATE_RESULT = "late_result"
     COST_CORRECTED = "cost_corrected"
+    ERASED = "erased"
 
 
 class HeldReason(StrEnum):
@@ -181,3 +182,4 @@ class Verdict(StrEnum):
     NOT_CHARGED = "not_charged"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    ERASED = "erased"

@@ -209,6 +209,14 @@ class CostCorrected(TypedDict):
     actor: str
 
 
+class Erased(TypedDict):
+    """The content was erased: key and ciphertext are gone, and the digests say nothing any more. Why is in the log."""
+
+    cause: Literal["record", "subject", "replay", "retention"]
+    actor: str
+    asked_at: str
+
+
 DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RECEIVED: Received,
     EntryKind.CLASSIFIED: Classified,
@@ -221,6 +229,7 @@ DATA: Final[dict[EntryKind, type]] = {
     EntryKind.SEALED: Sealed,
     EntryKind.LATE_RESULT: LateResult,
     EntryKind.COST_CORRECTED: CostCorrected,
+    EntryKind.ERASED: Erased,
 }
 
 

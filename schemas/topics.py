@@ -30,6 +30,8 @@ class Topic:
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
             "cleanup.policy": "delete",
+            # A segment goes as a whole, after its last message: what is in one for a week outlives its day by a week.
+            **({"segment.ms": str(HOUR_MS)} if self.holds_content else {}),
             **self.extra,
         }
 

@@ -95,6 +95,7 @@ async def settings(kafka: str, database: str, master_key_file: Path, tmp_path: P
         WAYBILL_CONFIG_DIR=CONFIG,
         WAYBILL_MASTER_KEY_FILE=master_key_file,
         WAYBILL_SPOOL_DIR=tmp_path / "spool",
+        WAYBILL_ERASURE_LOG=tmp_path / "erasures" / "erasures.jsonl",
     )
     await topics.apply(settings)
     yield settings

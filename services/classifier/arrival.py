@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -28,6 +28,9 @@ from services.runtime.tenant_keys import NOBODY, TenantKeys
 
 DEFAULT_DEADLINE: Final = {LatencyClass.BACKGROUND: timedelta(hours=48), LatencyClass.BATCH: timedelta(hours=72)}
 _PLACE, _REJECTED, _REPLAY, _PAYLOAD = "place", "rejected", "replay", "payload"
+
+
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,19 @@ class Arrival:
     conflict_with: UUID | None = None
     replay_of: UUID | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
+    published_at: datetime = _LONG_AGO
+    """When it was published, as its client says; where nobody said, long ago."""
+
+    @property
+    def subject(self) -> str | None:
+        """Whose content it is, where the message says so."""
+        named = self.job.subject if self.job else self.document.get("subject")
+        return named if isinstance(named, str) else None
+
+    @property
+    def erased(self) -> bool:
+        """Whether it is refused because its content was erased: then none of it is kept."""
+        return self.fault is not None and self.fault.code is ErrorCode.CONTENT_ERASED
 
     def as_conflict(self, other: UUID, keys: TenantKeys, record_id: UUID) -> Arrival:
         """Return the rejection of this job because its key already belongs to another payload."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from schemas.codes import EntryKind, ErrorCode, Status
 from schemas.job import Cancel, Job, Replay
-from services.classifier import arrival, intake
+from services.classifier import arrival, erased, intake
 from services.classifier.arrival import Arrival
 from services.classifier.classify import classify
 from services.classifier.intake import Fault, Rejected
@@ -29,7 +29,7 @@ from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.ids import derive, new_record_id
 from services.runtime.kafka import Outgoing
-from services.runtime.keyring import ContentDamagedError
+from services.runtime.keyring import ContentDamagedError, RecordKey
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import dead_letter
 from services.runtime.postgres import Connection
@@ -124,6 +124,10 @@ class ClassifierStage:
                     arrivals.append(self._rejection(item, message))
                 case Replay() as replay:
                     arrivals.append(self._replay(item, replay, originals.get((replay.tenant, replay.record_id))))
+                case _:
+                    continue
+            published_at = intake.published_at(item.record.timestamp)
+            arrivals[-1] = replace(arrivals[-1], published_at=published_at)
         return arrivals
 
     def _job(self, item: Item, job: Job) -> Arrival:
@@ -182,6 +186,8 @@ class ClassifierStage:
             more, known = await self._claim(connection, conflicts)
             winners += more
             redelivered += known
+        taken = await erased.refused(connection, [a for a, _ in winners], self._host.tenant_keys)
+        winners = [(a, cancelled) for a, (_, cancelled) in zip(taken, winners, strict=True)]
         return await self._store(connection, winners), redelivered
 
     async def _claim(
@@ -234,26 +240,28 @@ class ClassifierStage:
             return []
         now = self._clock()
         # Committed before the records: a crash here leaves orphans, which are swept; the other order loses content.
-        keys = await self._host.keyring.create([a.record_id for a, _ in winners])
+        keys = await self._host.keyring.create([a.record_id for a, _ in winners if not a.erased])
         reach(FaultPoint.CLASSIFIER_KEYS_STORED)
         chains: list[ledger.Writes] = []
         contents: list[vault.Content] = []
         outgoing: list[Outgoing] = []
         for taken, cancelled in winners:
-            key = keys[taken.record_id]
+            key = keys.get(taken.record_id) or RecordKey.new(taken.record_id)  # nobody ever has a key that is not kept
             writer = ChainWriter(taken.record_id)
             received = taken.received(key, now)
             first = writer.add(EntryKind.RECEIVED, received, now)
             if taken.classification is not None:
                 writer.add(EntryKind.CLASSIFIED, taken.classification.entry, now)
             chains.append(ledger.writes(writer, None, now))
-            ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)
-            contents.append(vault.Content(taken.record_id, first.entry_id, vault.JOB, ciphertext))
+            if not taken.erased:
+                ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)
+                contents.append(vault.Content(taken.record_id, first.entry_id, vault.JOB, ciphertext))
             outgoing.append(self._wake(taken, writer.entries[-1], received, now, cancelled=cancelled))
             if taken.fault is None and not cancelled and received["notify"] == NOTIFY_ALL:
                 outgoing.append(self._host.wakeups.notice(taken.record_id, taken.tenant, "accepted", now))
         await ledger.append(connection, chains)
         await vault.store(connection, contents)
+        await erased.remember(connection, [a for a, _ in winners if not a.erased], self._host.tenant_keys)
         await self._open(connection, [a for a, _ in winners])
         reach(FaultPoint.CLASSIFIER_APPENDED)
         return outgoing

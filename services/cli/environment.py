@@ -80,6 +80,7 @@ def stack_environment() -> dict[str, str]:
         "WAYBILL_MASTER_KEY_FILE": str(stack.folder.master_key),
         "WAYBILL_NOTARY_KEY_FILE": str(stack.folder.notary_key),
         "WAYBILL_CHECKPOINT_DIR": str(stack.folder.checkpoints),
+        "WAYBILL_ERASURE_LOG": str(stack.folder.erasure_log),
     }
     return {name: value for name, value in variables.items() if value}
 

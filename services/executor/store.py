@@ -109,10 +109,10 @@ class Store:
 
         async def work() -> None:
             async with self._pool.acquire() as connection, connection.transaction():
-                if aside.content is not None:
-                    await vault.store(connection, [aside.content])
                 data = orjson.dumps(aside.data, default=str).decode()
                 await connection.execute(_SQL["put_aside"], aside.record_id, aside.entry_id, aside.kind, data)
+                if aside.content is not None:  # after something was written: see vault.store
+                    await vault.store(connection, [aside.content])
 
         await self.patiently(work)
 

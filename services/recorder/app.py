@@ -1,4 +1,4 @@
-"""The recorder, wired: `outcomes` in; `results` out; sweeper, late entries, upkeep and notary beside it."""
+"""The recorder, wired: `outcomes` in; `results` out; sweeper, late entries, erasures, upkeep and notary beside it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import OUTCOMES
 from services.recorder.attestation import Attestation
+from services.recorder.erasures import Erasures
 from services.recorder.late import LateEntries
 from services.recorder.progress import KafkaProgress, Progress
 from services.recorder.stage import RecorderStage
@@ -25,12 +26,13 @@ from services.runtime.telemetry import describe
 
 NAME = "recorder"
 LATE_EVERY_S: Final = 2.0
+ERASE_EVERY_S: Final = 1.0
 UPKEEP_EVERY_S: Final = 3600.0
 SWEEPS_PER_INTERVAL: Final = 4
 
 
 class Recorder:
-    """The service: one micro-batch consumer, and four loops beside it."""
+    """The service: one micro-batch consumer, and five loops beside it."""
 
     def __init__(self, host: Host, progress: Progress | None = None) -> None:
         """Register the consumer with the host's broker; without ``progress`` the broker is asked how far stages are."""
@@ -39,6 +41,7 @@ class Recorder:
         self._consumer.subscribe([host.settings.topic(OUTCOMES.name)])
         self._late = LateEntries(host, now)
         self._sweeper = Sweeper(host, now, progress or KafkaProgress(host.settings))
+        self._erasures = Erasures(host, now)
         self._upkeep = Upkeep(host)
         self._attestation = Attestation(host, now)
 
@@ -47,6 +50,7 @@ class Recorder:
         self._consumer.watch()
         every = self._host.settings.sweep_after_s / SWEEPS_PER_INTERVAL
         self._host.run_in_background(lambda: self._regularly("late entries", LATE_EVERY_S, self._late.drain))
+        self._host.run_in_background(lambda: self._regularly("erasures", ERASE_EVERY_S, self._erasures.run))
         self._host.run_in_background(lambda: self._regularly("sweep", every, self._sweep))
         self._host.run_in_background(lambda: self._regularly("upkeep", UPKEEP_EVERY_S, self._keep_up))
         if self._attestation.begin():

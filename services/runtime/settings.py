@@ -141,6 +141,17 @@ class Settings(BaseSettings):
             description="where checkpoints are published: outside the database, shared by all recorders",
         ),
     ] = Path("checkpoints")
+    erasure_log: Annotated[
+        Path,
+        Field(
+            alias="WAYBILL_ERASURE_LOG",
+            description="file of all erasures, outside the database, one for all recorders",
+        ),
+    ] = Path("erasures.jsonl")
+    retention_days: Annotated[
+        int | None,
+        Field(alias="WAYBILL_RETENTION_DAYS", ge=1, description="days after its end that a job's content is kept"),
+    ] = None
     fault_dir: Annotated[
         Path | None,
         Field(alias="WAYBILL_FAULT_DIR", description="for fault tests only: the process dies at points armed here"),

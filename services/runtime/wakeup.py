@@ -27,6 +27,7 @@ _ENDINGS: Final[dict[str, tuple[Status, ErrorCode]]] = {
     Verdict.CHARGED: (Status.FAILED, ErrorCode.IN_DOUBT),
     Verdict.CANCELLED: (Status.CANCELLED, ErrorCode.CANCELLED),
     Verdict.EXPIRED: (Status.EXPIRED, ErrorCode.DEADLINE_PASSED),
+    Verdict.ERASED: (Status.CANCELLED, ErrorCode.CONTENT_ERASED),
 }
 EXECUTOR_GOES_ON: Final = frozenset(
     {EntryKind.DECIDED, EntryKind.ATTEMPT_STARTED, EntryKind.ATTEMPT_FINISHED, EntryKind.VALIDATED}

@@ -80,6 +80,7 @@ def waybill(around: Surroundings) -> Plan:
         "WAYBILL_SIMULATOR_URL": simulator_url,
         "WAYBILL_SPOOL_DIR": str(folder.root / "spool"),
         "WAYBILL_CHECKPOINT_DIR": str(folder.checkpoints),
+        "WAYBILL_ERASURE_LOG": str(folder.erasure_log),
         "WAYBILL_SECRETS_DIR": str(folder.secrets),
         "WAYBILL_MASTER_KEY_FILE": str(folder.master_key),
         "WAYBILL_NOTARY_KEY_FILE": str(folder.notary_key),

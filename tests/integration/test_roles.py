@@ -27,6 +27,7 @@ _SQL = sql.load("roles")
 _CATALOGUE = sql.load("catalogue")
 _LOGINS = sql.load("databases")
 _RECORDS = queries.load("cli_records")
+_ERASURES = queries.load("cli_erasure")
 RESTRICTED: Final = (*SERVICES, "oncall", "analyst")
 KINDS: Final = {
     "classifier": {"received", "classified"},
@@ -37,8 +38,14 @@ KINDS: Final = {
 EVERY_KIND: Final = sorted(set(EntryKind) | set.union(*KINDS.values()))
 USERS: Final = {
     "cli_cancel": ("oncall",),
+    "cli_erasure": ("oncall",),
     "cli_records": ("oncall",),
     "cli_replay": ("oncall",),
+    "erasure": ("recorder",),
+    "erasure.erased": ("classifier", "recorder"),
+    "erasure.refused_subjects": ("classifier",),
+    "erasure.remember_subjects": ("classifier",),
+    "erasure.remember_replays": ("classifier",),
     "executor": ("executor",),
     "export": ("analyst", "oncall"),
     "facts": ("owner",),
@@ -239,6 +246,10 @@ async def test_functions_are_called_by_those_they_are_for(login: Login, name: st
         "protect": (),
         "default_partition_used": ("recorder",),
         "set_verdict": ("oncall",),
+        "ask_erasure": ("oncall",),
+        "ask_erasure_of_subject": ("oncall",),
+        "list_erasure": ("recorder",),
+        "sealed_before": ("recorder",),
         "append_nothing": SERVICES,
     }
     for statement, may in callers.items():
@@ -261,6 +272,30 @@ async def test_content_and_keys_are_read_by_those_who_need_them(login: Login, na
             column = "wrapped" if table.startswith("keyring.") else "record_id"
             statement = _SQL[action].format(table=table, column=column)
             assert await refused(connection, statement), f"{name}: {statement}"
+        # The recorder alone destroys; people ask it to.
+        assert await refused(connection, _SQL["delete"].format(table=table)) == (name != "recorder")
+
+
+@pytest.mark.parametrize("name", RESTRICTED)
+async def test_what_is_erased_stays_on_the_list(login: Login, name: str) -> None:
+    connection = await login(name)
+    for table, column in (("record.erasure", "record_id"), ("record.erased_subject", "refuse_until")):
+        for action in ("update", "delete", "truncate", "drop"):
+            statement = _SQL[action].format(table=table, column=column)
+            assert await refused(connection, statement), f"{name}: {statement}"
+
+
+async def test_an_erasure_carries_the_login_that_asked_for_it(
+    login: Login, logins: dict[str, str], connection: Connection
+) -> None:
+    record_id = new_record_id()
+    await ledger.append(await login("classifier"), [received(record_id)])
+    oncall = await login("oncall")
+    unknown = new_record_id()
+    rows = await oncall.fetch(_ERASURES["ask"], uuid4(), [record_id, unknown], "ticket 7")
+    assert {row["record_id"]: row["state"] for row in rows} == {record_id: "asked", unknown: "unknown"}
+    [row] = await connection.fetch(_SQL["erasures"])
+    assert tuple(row) == (record_id, "record", "ticket 7", logins["oncall"])
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------
@@ -309,11 +344,16 @@ async def test_functions_with_the_owners_rights_pin_their_search_path(connection
     names = [row[0] for row in await connection.fetch(_SQL["with_owners_rights"])]
     assert names == [
         "append",
+        "ask_erasure",
+        "ask_erasure_of_subject",
         "correct_cost",
         "default_partition_used",
         "ensure_partitions",
+        "family",
         "id_from",
+        "keepable",
         "schema_version",
+        "sealed_before",
         "set_verdict",
         "tenant_key_of",
     ]

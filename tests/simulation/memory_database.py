@@ -31,6 +31,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+import simulation.memory_queries_erasure
 import simulation.memory_queries_record
 import simulation.memory_queries_state  # noqa: F401 (both register their queries)
 from simulation.memory_pool import MemoryPool, Traffic

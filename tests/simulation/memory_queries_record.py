@@ -132,14 +132,15 @@ def _require_once(done: Iterable[tuple[str, bytes]], key: tuple[str, bytes]) -> 
 @writes("vault.store")
 def store(scope: Scope, records: Uuids, entries: Uuids, kinds: Texts, ciphertexts: Bytes) -> Answer:
     for key, ciphertext in zip(zip(records, entries, kinds, strict=True), ciphertexts, strict=True):
-        scope.tables.content.setdefault(key, ciphertext)
+        if key[0] not in scope.tables.erasure:
+            scope.tables.content.setdefault(key, ciphertext)
     return None
 
 
 @reads("vault.load", "record_id entry_id kind ciphertext")
 def load(scope: Scope, records: Uuids, entries: Uuids, kinds: Texts) -> Answer:
-    content = scope.tables.content
-    return [(*key, content[key]) for key in zip(records, entries, kinds, strict=True) if key in content]
+    wanted = zip(records, entries, kinds, strict=True)
+    return [(*key, found) for key in wanted if (found := scope.tables.content_of(key)) is not None]
 
 
 @writes("keyring.create")

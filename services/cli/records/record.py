@@ -19,7 +19,7 @@ from schemas.decision import Decision, NoRoute
 from schemas.features import Features
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
-from services.cli.records import proof, select
+from services.cli.records import erase, proof, select
 from services.cli.records.correct import correct
 from services.cli.records.render import record_table
 from services.policy import explain as explain_decision
@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command("correct")(correct)
     group.command("verify")(proof.verify)
     group.command("export")(proof.export)
+    group.command("erase")(erase.erase)
     app.add_typer(group, name="record")
     app.command("explain")(explain)
 
@@ -193,4 +194,6 @@ def _happened(chain: Sequence[Entry]) -> str:
                 sentences.append(f"The answer of attempt {data['attempt']} came after the job had gone on.")
             case EntryKind.COST_CORRECTED:
                 sentences.append(f"The cost of attempt {data['attempt']} was corrected by ${data['cost_usd']}.")
+            case EntryKind.ERASED:
+                sentences.append("Its content was erased.")
     return " ".join(sentences) or "The job has not been tried yet."

@@ -121,6 +121,11 @@ def _cost_corrected(data: Mapping[str, Any]) -> str:
     return f"the cost of attempt {data['attempt']} was corrected by {change}, says {data['actor']}"
 
 
+def _erased(data: Mapping[str, Any]) -> str:
+    why = {"record": "as asked", "subject": "with its subject", "replay": "with a record of the same content"}
+    return f"content erased {why.get(data['cause'], 'after its time')}, asked for by {data['actor']}"
+
+
 _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RECEIVED: _received,
     EntryKind.CLASSIFIED: _classified,
@@ -133,4 +138,5 @@ _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.SEALED: _sealed,
     EntryKind.LATE_RESULT: _late_result,
     EntryKind.COST_CORRECTED: _cost_corrected,
+    EntryKind.ERASED: _erased,
 }

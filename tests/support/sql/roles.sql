@@ -146,3 +146,18 @@ WHERE n.nspname IN ('migration', 'record', 'facts', 'vault', 'keyring') AND p.pr
 -- name: with_owners_rights
 SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN ('migration', 'record', 'facts', 'vault', 'keyring') AND p.prosecdef ORDER BY 1;
+
+-- name: ask_erasure
+SELECT record.ask_erasure(gen_random_uuid(), '{}', 'why');
+
+-- name: ask_erasure_of_subject
+SELECT record.ask_erasure_of_subject(gen_random_uuid(), 'acme', '\x00', 'why', now(), now());
+
+-- name: list_erasure
+SELECT record.erase(gen_random_uuid(), '{}', 'record', 'why', 'somebody else');
+
+-- name: sealed_before
+SELECT record.sealed_before(now(), gen_random_uuid(), now(), 1);
+
+-- name: erasures
+SELECT record_id, cause, reason, actor FROM record.erasure;
