@@ -33,6 +33,7 @@ from services.runtime.keyring import PostgresKeyring
 from services.runtime.master_keys import MasterKey, MasterKeys
 from services.runtime.telemetry import describe
 from services.runtime.tenant_keys import TenantKeys
+from services.runtime.tenants import TenantRegistry
 from services.runtime.wakeup import Wakeups
 from simulation.clients import MemoryKafkaProducer
 from simulation.loop import PROCESS
@@ -224,16 +225,19 @@ class Process:
         pool: Any = world.database.pool(self.name)
         keys: Any = world.keys.pool(self.name)
         broker: Any = self._broker
+        telemetry = TracedTelemetry(world.trace, self.service, self.name)
+        tenants = TenantRegistry(pool, telemetry, {})
         return Host(
             service=self.service,
             settings=settings,
-            telemetry=TracedTelemetry(world.trace, self.service, self.name),
+            telemetry=telemetry,
             broker=broker,
             producer=producer,
             pool=pool,
             keyring=PostgresKeyring(keys, MASTERS),
             tenant_keys=TenantKeys(keys, MASTERS),
-            wakeups=Wakeups(settings),
+            wakeups=Wakeups(settings, tenants),
+            tenants=tenants,
             failure=asyncio.get_running_loop().create_future(),
         )
 

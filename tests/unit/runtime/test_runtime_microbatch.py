@@ -97,6 +97,7 @@ class Bench:
                 keyring=nobody,
                 tenant_keys=nobody,
                 wakeups=nobody,
+                tenants=nobody,
                 failure=self.failure,
             ),
         )
