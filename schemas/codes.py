@@ -160,6 +160,7 @@ class EntryKind(StrEnum):
     RELEASED = "released"
     SEALED = "sealed"
     LATE_RESULT = "late_result"
+    FEEDBACK = "feedback"
 
 
 class HeldReason(StrEnum):

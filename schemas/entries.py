@@ -199,6 +199,14 @@ class LateResult(TypedDict):
     route: dict[str, object]
 
 
+class FeedbackData(TypedDict):
+    """What somebody thought of the answer. Who it was is not known; the same verdict counts once."""
+
+    verdict: str
+    edit_ratio: float | None
+    reason_code: str | None
+
+
 DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RECEIVED: Received,
     EntryKind.CLASSIFIED: Classified,
@@ -210,6 +218,7 @@ DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RELEASED: Released,
     EntryKind.SEALED: Sealed,
     EntryKind.LATE_RESULT: LateResult,
+    EntryKind.FEEDBACK: FeedbackData,
 }
 
 

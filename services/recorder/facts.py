@@ -6,7 +6,7 @@ rows of the same functions: :func:`rows_of` gives all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -35,7 +35,15 @@ SOURCE_COLUMNS: Final = (
     "record_id", "received_at", "position", "tenant", "trust", "source_kind", "document_digest", "source_digest",
     "characters",
 )  # fmt: skip
-TABLES: Final = {"request": REQUEST_COLUMNS, "attempt": ATTEMPT_COLUMNS, "source": SOURCE_COLUMNS}
+FEEDBACK_COLUMNS: Final = (
+    "record_id", "received_at", "seq", "tenant", "given_at", "verdict", "edit_ratio", "reason_code",
+)  # fmt: skip
+TABLES: Final = {
+    "request": REQUEST_COLUMNS,
+    "attempt": ATTEMPT_COLUMNS,
+    "source": SOURCE_COLUMNS,
+    "feedback": FEEDBACK_COLUMNS,
+}
 """The tables of facts with their columns, in the order in which everybody writes and locks them."""
 
 Row = tuple[Any, ...]
@@ -63,8 +71,12 @@ def rows_of(chain: Sequence[Parsed]) -> dict[str, list[Row]]:
     """Return all rows that a chain has, by the name of their table in :data:`TABLES`; none before it is sealed."""
     if all(step.entry.kind != EntryKind.SEALED for step in chain):
         return {table: [] for table in TABLES}
-    late = [late_row(chain, step) for step in chain if step.entry.kind == EntryKind.LATE_RESULT]
-    return {"request": [request_row(chain)], "attempt": attempt_rows(chain) + late, "source": source_rows(chain)}
+    rows = {"request": [request_row(chain)], "attempt": attempt_rows(chain), "source": source_rows(chain)}
+    for step in chain:
+        if step.entry.kind in BEHIND_THE_SEAL:
+            table, row_of = BEHIND_THE_SEAL[step.entry.kind]
+            rows.setdefault(table, []).append(row_of(chain, step))
+    return {table: rows.get(table, []) for table in TABLES}
 
 
 def request_row(chain: Sequence[Parsed]) -> Row:
@@ -183,6 +195,28 @@ def late_row(chain: Sequence[Parsed], late: Parsed) -> Row:
     if claim is None:
         raise LookupError("the chain does not hold the claim of a late answer")
     return _row(chain[0], claim, late.entry.seq, "late", late.data, late.at)
+
+
+def feedback_row(chain: Sequence[Parsed], given: Parsed) -> Row:
+    """Return the row of :data:`FEEDBACK_COLUMNS` of a verdict on the answer."""
+    first, data = chain[0], given.data
+    return (
+        first.entry.record_id,
+        first.at,
+        given.entry.seq,
+        first.data["tenant"],
+        given.at,
+        data["verdict"],
+        data["edit_ratio"],
+        data["reason_code"],
+    )
+
+
+BEHIND_THE_SEAL: Final[Mapping[str, tuple[str, Callable[[Sequence[Parsed], Parsed], Row]]]] = {
+    EntryKind.LATE_RESULT: ("attempt", late_row),
+    EntryKind.FEEDBACK: ("feedback", feedback_row),
+}
+"""By the kind of an entry that follows the seal, its table and what makes its row."""
 
 
 def _attempt_row(first: Parsed, claim: Parsed, answer: Parsed | None) -> Row:

@@ -46,6 +46,8 @@ USERS: Final = {
     "facts.request_between": ("oncall",),
     "facts.attempt_between": ("oncall",),
     "facts.source_between": ("oncall",),
+    "facts.feedback_between": ("oncall",),
+    "feedback": ("recorder",),
     "host": SERVICES,
     "intake": ("classifier",),
     "keyring.create": ("classifier",),
@@ -172,7 +174,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
     for caller in (classifier, recorder):
         await caller.execute(_SQL["shadow"])
     assert await ledger.append(classifier, [received(new_record_id())]) == {}
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 8
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 10
     assert await connection.fetch(_CATALOGUE["uncovered"]) == []
 
 
@@ -181,7 +183,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
 
 def allowed(name: str, action: str, table: str) -> bool:
     """Whether a group may do something with a table of entries or facts, or one of its partitions."""
-    parents = {"facts.request", "facts.attempt", "facts.source"}
+    parents = {"facts.request", "facts.attempt", "facts.source", "facts.feedback"}
     if name == "recorder" and action in ("insert", "copy"):
         return table in parents
     if action != "select":
@@ -196,9 +198,9 @@ async def test_nothing_is_done_to_entries_and_facts_but_by_append(
     login: Login, connection: Connection, name: str
 ) -> None:
     recorder = await login("recorder")
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 8
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 10
     tables = [row["name"] for row in await connection.fetch(_CATALOGUE["append_only"])]
-    assert len(tables) == 4 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
+    assert len(tables) == 5 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
     group_login = await login(name)
     actions = ("select", "insert", "copy", "update", "delete", "merge", "truncate", "drop", "change_owner")
     for table in tables:

@@ -189,4 +189,6 @@ def _happened(chain: Sequence[Entry]) -> str:
                 sentences.append(f"The job ended as {data['status']}{error} and cost ${data['totals']['cost_usd']}.")
             case EntryKind.LATE_RESULT:
                 sentences.append(f"The answer of attempt {data['attempt']} came after the job had gone on.")
+            case EntryKind.FEEDBACK:
+                sentences.append(f"A verdict on the answer came: {data['verdict'].replace('_', ' ')}.")
     return " ".join(sentences) or "The job has not been tried yet."

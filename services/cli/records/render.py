@@ -116,6 +116,12 @@ def _late_result(data: Mapping[str, Any]) -> str:
     return f"the answer of attempt {data['attempt']} came late: {data['outcome']}{cost}"
 
 
+def _feedback(data: Mapping[str, Any]) -> str:
+    ratio = "" if data["edit_ratio"] is None else f", {data['edit_ratio']:.0%} of it changed"
+    reason = f" ({data['reason_code']})" if data["reason_code"] else ""
+    return f"somebody's verdict on the answer: {data['verdict'].replace('_', ' ')}{ratio}{reason}"
+
+
 _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RECEIVED: _received,
     EntryKind.CLASSIFIED: _classified,
@@ -127,4 +133,5 @@ _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RELEASED: _released,
     EntryKind.SEALED: _sealed,
     EntryKind.LATE_RESULT: _late_result,
+    EntryKind.FEEDBACK: _feedback,
 }
