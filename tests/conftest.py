@@ -93,6 +93,7 @@ async def settings(kafka: str, database: str, master_key_file: Path, tmp_path: P
         WAYBILL_TOPIC_PREFIX=f"test-{uuid4().hex[:12]}.",
         WAYBILL_TOPICS={topic.name: TopicOverride(partitions=2) for topic in TOPICS},
         WAYBILL_CONFIG_DIR=CONFIG,
+        WAYBILL_ALLOW_UNSIGNED=True,
         WAYBILL_MASTER_KEY_FILE=master_key_file,
         WAYBILL_SPOOL_DIR=tmp_path / "spool",
     )

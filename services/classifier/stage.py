@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -22,9 +22,10 @@ from schemas.job import Cancel, Job, Replay
 from services.classifier import arrival, intake
 from services.classifier.arrival import Arrival
 from services.classifier.classify import classify
-from services.classifier.intake import Fault, Rejected
+from services.classifier.intake import Fault, NoTenantError, Rejected
 from services.detect import warm
 from services.runtime import ledger, queries, vault
+from services.runtime.binding import Binder
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.ids import derive, new_record_id
@@ -34,6 +35,7 @@ from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import dead_letter
 from services.runtime.postgres import Connection
 from services.runtime.wakeup import NOTIFY_ALL
+from services.tenancy import Bound, Refusal
 
 _SQL = queries.load("intake")
 Message = Job | Cancel | Replay | Rejected
@@ -41,10 +43,11 @@ Message = Job | Cancel | Replay | Rejected
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One record of Kafka, and what its bytes are."""
+    """One record of Kafka, what its bytes are, and whose it is."""
 
     record: ConsumerRecord[bytes, bytes]
-    message: Message
+    message: Message | NoTenantError
+    bound: Bound | Refusal
 
     @property
     def content(self) -> bytes:
@@ -61,14 +64,20 @@ class ClassifierStage:
         warm()
         self._host = host
         self._clock = clock
+        self._binder = Binder(host.settings, host.tenants)
         self._sweep_after: Final = timedelta(seconds=host.settings.sweep_after_s)
 
     def read(self, record: ConsumerRecord[bytes, bytes]) -> Item:
         """Return the record's message; raises ``UnreadableError``."""
-        return Item(record, intake.read(record.value))
+        try:
+            message = intake.read(record.value)
+        except NoTenantError as nobody:
+            return Item(record, nobody, self._binder.bind(record, None))
+        return Item(record, message, self._binder.bind(record, message.tenant))
 
     async def run(self, items: Sequence[Item]) -> Sequence[Outgoing]:
         """Take in one slice."""
+        items, refused = await self._bound(items)
         originals = await self._originals([item.message for item in items if isinstance(item.message, Replay)])
         arrivals = await asyncio.to_thread(self._arrivals, items, originals)
         cancels = [item.message for item in items if isinstance(item.message, Cancel)]
@@ -76,12 +85,42 @@ class ClassifierStage:
             await self._remember_cancels(connection, cancels)
             outgoing, losers = await self._take_in(connection, arrivals)
             outgoing += await self._answer_known(connection, losers)
-        return outgoing
+        return outgoing + refused
 
     async def poisoned(self, item: Item, error: BaseException) -> Sequence[Outgoing]:
         """Keep a message that the database refuses."""
         reason = "the database refuses a value of this message"
         return [dead_letter(self._host.settings, item.record, ErrorCode.INTERNAL, reason)]
+
+    # -- whose it is ----------------------------------------------------------------------------------------------
+
+    async def _bound(self, items: Sequence[Item]) -> tuple[list[Item], list[Outgoing]]:
+        """Return the items that are some tenant's, each as that tenant's, and dead letters for the others."""
+        if any(isinstance(item.bound, Refusal) for item in items) and await self._host.tenants.caught_up():
+            items = [self.read(item.record) if isinstance(item.bound, Refusal) else item for item in items]
+        bound: list[Item] = []
+        refused: list[Outgoing] = []
+        for item in items:
+            if isinstance(item.bound, Refusal):
+                refused.append(self._refused(item, item.bound))
+            else:
+                bound.append(replace(item, message=intake.bound_to(item.bound.tenant, item.message)))
+        return bound, refused
+
+    def _refused(self, item: Item, refusal: Refusal) -> Outgoing:
+        code, reason = ErrorCode.TENANT_MISMATCH, refusal.reason
+        if isinstance(item.message, NoTenantError):
+            code, reason = item.message.code, item.message.reason
+        self._host.telemetry.events.labels("refused").inc()
+        self._host.telemetry.log.warning(
+            "dead letter",
+            topic=item.record.topic,
+            partition=item.record.partition,
+            offset=item.record.offset,
+            code=str(code),
+            reason=reason,
+        )
+        return dead_letter(self._host.settings, item.record, code, reason)
 
     # -- before the transaction -----------------------------------------------------------------------------------
 
@@ -249,7 +288,7 @@ class ClassifierStage:
             contents.append(vault.Content(taken.record_id, first.entry_id, vault.JOB, ciphertext))
             outgoing.append(self._wake(taken, writer.entries[-1], received, now, cancelled=cancelled))
             if taken.fault is None and not cancelled and received["notify"] == NOTIFY_ALL:
-                outgoing.append(self._host.wakeups.notice(taken.record_id, taken.tenant, "accepted", now))
+                outgoing.append(self._host.wakeups.notice(received, taken.record_id, "accepted", now))
         await ledger.append(connection, chains)
         await vault.store(connection, contents)
         await self._open(connection, [a for a, _ in winners])

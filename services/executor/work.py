@@ -62,7 +62,8 @@ class Tools:
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
     attempt_timeout_s: float
-    in_doubt_cap_usd: Decimal
+    in_doubt_cap_usd: Callable[[str], Decimal]
+    """By tenant: up to which worst case a call in doubt is tried once more."""
     count: Callable[[str], None]
 
 
@@ -109,7 +110,7 @@ class Work:
                 met = await self._hold(step)
                 if met is Fenced.IN_DOUBT:
                     continue
-                return self._notice_of(step) if met is None and job.get("notify") == NOTIFY_ALL else None
+                return await self._notice_of(step) if met is None and job.get("notify") == NOTIFY_ALL else None
             if self.progress.claims:  # time has passed since the job was read
                 left_s = (self.message.deadline - self.tools.clock()).total_seconds()
                 await asyncio.sleep(max(0.0, min(step.delay_s, left_s)))
@@ -155,7 +156,7 @@ class Work:
             deadline=self.message.deadline,
             knows=self.tools.routes.knows,
             cancelled=cancelled,
-            in_doubt_cap_usd=self.tools.in_doubt_cap_usd,
+            in_doubt_cap_usd=self.tools.in_doubt_cap_usd(self.message.tenant),
             worst_case=lambda route: self.tools.routes.worst_case(
                 route, orders.estimate.input_tokens, orders.budgets.max_output_tokens
             ),
@@ -272,9 +273,11 @@ class Work:
         self.tools.count("held")
         return None
 
-    def _notice_of(self, step: plan.Hold) -> Outgoing:
+    async def _notice_of(self, step: plan.Hold) -> Outgoing:
+        # Which topic its backend reads follows from where the job stood; only the record says so.
+        chain = await self.tools.store.read_chain(self.message.record_id)
         return self.tools.wakeups.notice(
-            self.message.record_id, self.message.tenant, "held", self.tools.clock(), step.reason
+            chain[0].content()["data"], self.message.record_id, "held", self.tools.clock(), step.reason
         )
 
     def _end(self, end: plan.End) -> Outgoing:

@@ -39,8 +39,8 @@ class Recorder:
         self._host = host
         self._consumer = MicroBatch(RecorderStage(host, now), host)
         self._consumer.subscribe([host.settings.topic(OUTCOMES.name)])
-        self._feedback = MicroBatch(FeedbackStage(host, lambda record, claimed: claimed), host, "feedback")
-        self._feedback.subscribe([host.settings.topic(FEEDBACK.name)], committed_only=True)
+        self._feedback = MicroBatch(FeedbackStage(host), host, "feedback")
+        self._feedback.subscribe(pattern=host.settings.topics_like(FEEDBACK.name), committed_only=True)
         self._late = LateEntries(host, now)
         self._sweeper = Sweeper(host, now, progress or KafkaProgress(host.settings))
         self._upkeep = Upkeep(host)

@@ -10,7 +10,7 @@ dropped and counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -23,48 +23,47 @@ from schemas.codes import EntryKind, ErrorCode
 from schemas.entries import FeedbackData
 from schemas.feedback import Feedback
 from services.runtime import queries
+from services.runtime.binding import Binder
 from services.runtime.host import Host
 from services.runtime.ids import derive
 from services.runtime.kafka import Outgoing
 from services.runtime.microbatch import UnreadableError, dead_letter
 from services.runtime.postgres import Connection
+from services.tenancy import Bound, Refusal
 
 _SQL = queries.load("feedback")
 MAX_PER_RECORD: Final = 32
 """A chain is read whole whenever something is added to it: people change their minds, machines must not lengthen it."""
 NO_RECORD: Final = "the tenant has no such record"
-
-Bind = Callable[[ConsumerRecord[bytes, bytes], str], str]
-"""Returns the tenant that a message belongs to, by where it stood and who signed it, given whom it claims; raises
-:class:`UnreadableError` where nobody answers for it, or somebody else than it claims."""
+NOT_ITS_TENANT: Final = "the tenant named is not the one that the topic or key is bound to"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One message, and what it says. Its tenant is the one that it is bound to."""
+    """One message, what it says, and whose it is."""
 
     record: ConsumerRecord[bytes, bytes]
     feedback: Feedback
+    bound: Bound | Refusal
 
 
 class FeedbackStage:
     """Puts micro-batches of feedback aside."""
 
-    def __init__(self, host: Host, bind: Bind) -> None:
-        """Take the host's parts, and who knows whose a message is."""
+    def __init__(self, host: Host) -> None:
+        """Take the host's parts."""
         self._host = host
-        self._bind = bind
+        self._binder = Binder(host.settings, host.tenants)
 
     def read(self, record: ConsumerRecord[bytes, bytes]) -> Item:
         """Return the record's message; raises :class:`UnreadableError`."""
         feedback = parse(record.value)
-        self._bind(record, feedback.tenant)
-        return Item(record, feedback)
+        return Item(record, feedback, self._binder.bind(record, feedback.tenant))
 
     async def run(self, items: Sequence[Item]) -> Sequence[Outgoing]:
-        """Put one slice aside; return dead letters for what names no record of its tenant."""
+        """Put one slice aside; return dead letters for what is nobody's, or names no record of its tenant."""
+        items, outgoing = await self._bound(items)
         named = await self._records(items)
-        outgoing: list[Outgoing] = []
         put: list[tuple[UUID, UUID, str]] = []
         async with self._host.pool.acquire() as connection, connection.transaction():
             # One recorder at a time, or two of them would each find room for the last verdict of a record.
@@ -73,7 +72,7 @@ class FeedbackStage:
             for item, record_id in zip(items, named, strict=True):
                 known = None if record_id is None else given.get((item.feedback.tenant, record_id))
                 if record_id is None or known is None:
-                    outgoing.append(self._refused(item))
+                    outgoing.append(self._refused(item, ErrorCode.INVALID_MESSAGE, NO_RECORD))
                     continue
                 entry_id, data = entry_of(record_id, item.feedback)
                 if entry_id in known:
@@ -93,6 +92,21 @@ class FeedbackStage:
         """Keep a message that the database refuses."""
         reason = "the database refuses a value of this message"
         return [dead_letter(self._host.settings, item.record, ErrorCode.INTERNAL, reason)]
+
+    async def _bound(self, items: Sequence[Item]) -> tuple[list[Item], list[Outgoing]]:
+        """Return the items that are their tenant's, and dead letters for the others."""
+        if any(isinstance(item.bound, Refusal) for item in items) and await self._host.tenants.caught_up():
+            items = [self.read(item.record) for item in items]
+        bound: list[Item] = []
+        refused: list[Outgoing] = []
+        for item in items:
+            if isinstance(item.bound, Refusal):
+                refused.append(self._refused(item, ErrorCode.TENANT_MISMATCH, item.bound.reason))
+            elif not item.bound.claim_holds:
+                refused.append(self._refused(item, ErrorCode.TENANT_MISMATCH, NOT_ITS_TENANT))
+            else:
+                bound.append(item)
+        return bound, refused
 
     async def _records(self, items: Sequence[Item]) -> list[UUID | None]:
         """Return the record that each message names by id or by key; None for a key that no record answers for."""
@@ -123,9 +137,18 @@ class FeedbackStage:
         rows = await connection.fetch(_SQL["given"], wanted) if wanted else []
         return {(row["tenant"], row["record_id"]): set(row["given"]) for row in rows}
 
-    def _refused(self, item: Item) -> Outgoing:
+    def _refused(self, item: Item, code: ErrorCode, reason: str) -> Outgoing:
+        record = item.record
         self._host.telemetry.events.labels("feedback_refused").inc()
-        return dead_letter(self._host.settings, item.record, ErrorCode.INVALID_MESSAGE, NO_RECORD)
+        self._host.telemetry.log.warning(
+            "dead letter",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            code=str(code),
+            reason=reason,
+        )
+        return dead_letter(self._host.settings, record, code, reason)
 
 
 def parse(value: bytes | None) -> Feedback:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from schemas.codes import EntryKind, ErrorCode
 from schemas.messages import Outcome
-from schemas.topics import MIB, RESULTS
+from schemas.topics import MIB
 from services.recorder import facts
 from services.recorder.contents import ContentReader
 from services.recorder.facts import Parsed
@@ -41,7 +41,6 @@ class RecorderStage:
         self._host = host
         self._clock = clock
         self._contents = ContentReader(host.pool, host.keyring, host.telemetry)
-        self._results: Final = host.settings.topic(RESULTS.name)
 
     def read(self, record: ConsumerRecord[bytes, bytes]) -> Outcome:
         """Return the record's message; raises :class:`UnreadableError`."""
@@ -99,7 +98,11 @@ class RecorderStage:
     async def _publish(self, chains: Mapping[UUID, Sequence[Parsed]]) -> None:
         contents = await self._contents.read(chains)
         await self._host.producer.send(
-            Outgoing(self._results, str(record_id).encode(), build_result(chain, contents[record_id]))
+            Outgoing(
+                self._host.wakeups.results_topic(chain[0].data),
+                str(record_id).encode(),
+                build_result(chain, contents[record_id]),
+            )
             for record_id, chain in chains.items()
         )
         reach(FaultPoint.RECORDER_PUBLISHED)

@@ -29,6 +29,7 @@ from services.runtime.migrate import require_current
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
 from services.runtime.telemetry import Telemetry, configure_logging, describe
+from services.runtime.tenants import TenantRegistry
 from services.runtime.wakeup import Wakeups
 
 STUCK_AFTER_S: Final = 120.0
@@ -60,6 +61,7 @@ class Host:
     master: MasterKey
     keyring: PostgresKeyring
     wakeups: Wakeups
+    tenants: TenantRegistry
     failure: asyncio.Future[BaseException]
     background: set[asyncio.Task[None]] = field(default_factory=set)
     unready: dict[str, str] = field(default_factory=dict)
@@ -108,6 +110,9 @@ async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
     producer = Producer(settings, service, partitioner=by_record)
     try:
         await require_current(pool)
+        unready: dict[str, str] = {}
+        tenants = TenantRegistry(pool, telemetry, unready)
+        await tenants.refresh()
         await producer.start()
         yield Host(
             service=service,
@@ -118,8 +123,10 @@ async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
             pool=pool,
             master=master,
             keyring=PostgresKeyring(keys, master),
-            wakeups=Wakeups(settings),
+            wakeups=Wakeups(settings, tenants),
+            tenants=tenants,
             failure=asyncio.get_running_loop().create_future(),
+            unready=unready,
         )
     finally:
         await producer.stop()
@@ -173,7 +180,7 @@ async def serve(name: str, settings: Settings, wire: Callable[[Host], Service]) 
             host.broker,
             asgi_routes=_routes(host, service),
             logger=None,
-            after_startup=[service.start],
+            after_startup=[service.start, lambda: host.run_in_background(host.tenants.follow)],
             on_shutdown=[_guarded_stop(host, service)],
         )
         try:

@@ -98,10 +98,13 @@ class MicroBatch:
         self._subscriber: Any = None
         self.last_poll = time.monotonic()
 
-    def subscribe(self, topics: Sequence[str], *, committed_only: bool = False) -> None:
-        """Register the consumer with the broker."""
+    def subscribe(
+        self, topics: Sequence[str] = (), *, pattern: str | None = None, committed_only: bool = False
+    ) -> None:
+        """Register the consumer with the broker: for topics, or for all whose names match a pattern, present or not."""
         self._subscriber = self._host.broker.subscriber(
             *topics,
+            pattern=pattern,
             group_id=self._group,
             batch=True,
             max_records=MAX_RECORDS,

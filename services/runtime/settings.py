@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -74,6 +75,13 @@ class Settings(BaseSettings):
     master_key_file: Annotated[
         Path | None, Field(alias="WAYBILL_MASTER_KEY_FILE", description="32 bytes in base64; wraps every record's key")
     ] = None
+    allow_unsigned: Annotated[
+        bool,
+        Field(
+            alias="WAYBILL_ALLOW_UNSIGNED",
+            description="on one machine only: a job on the shared topic is believed whose it is, without a signature",
+        ),
+    ] = False
     http_addr: Annotated[
         str, Field(alias="WAYBILL_HTTP_ADDR", description="host:port of /live, /ready and /metrics")
     ] = "127.0.0.1:8080"
@@ -166,6 +174,14 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> str:
         """Return a topic's full name."""
         return self.topic_prefix + name
+
+    def topics_like(self, name: str) -> str:
+        """Return a pattern for the full names of a topic and of every tenant's own one beside it."""
+        return rf"^{re.escape(self.topic(name))}(\.[a-z0-9][a-z0-9_-]*)?$"
+
+    def bare(self, topic: str) -> str:
+        """Return a topic's name without the prefix."""
+        return topic.removeprefix(self.topic_prefix)
 
     def group(self, service: str) -> str:
         """Return the consumer group of a service."""

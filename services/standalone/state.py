@@ -89,6 +89,11 @@ class StateFolder:
         return self.secrets / "notary.key"
 
     @property
+    def example_signing_key(self) -> Path:
+        """File of the secret by which the tenant ``example-signed`` of the shipped ``tenants.yaml`` signs."""
+        return self.secrets / "EXAMPLE_SIGNED_1"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of published checkpoints."""
         return self.root / "checkpoints"
@@ -105,7 +110,7 @@ class StateFolder:
             self.root.chmod(0o711)
             for name in ("kafka", "secrets", "spool", "checkpoints", "simulator", "log"):
                 (self.root / name).mkdir(mode=0o700, exist_ok=True)
-        for key in (self.master_key, self.notary_key):
+        for key in (self.master_key, self.notary_key, self.example_signing_key):
             if not key.exists():
                 write_private(key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
 

@@ -97,6 +97,11 @@ class Tenants(Part):
         found = self.tenants.get(tenant)
         return found is not None and found.topics
 
+    def in_doubt_cap_usd(self, tenant: str) -> Decimal | None:
+        """Return up to which worst case a tenant's call in doubt is tried once more; None where nothing was agreed."""
+        found = self.tenants.get(tenant)
+        return None if found is None else found.in_doubt_cap_usd
+
     def retention_days(self, tenant: str, data_class: DataClass) -> int | None:
         """Return for how many days a tenant's content of a class is kept; None where nothing was agreed."""
         found = self.tenants.get(tenant)
@@ -114,3 +119,8 @@ class Tenants(Part):
     def digest(self) -> bytes:
         """Return the SHA-256 that names this version."""
         return hashlib.sha256(self.content()).digest()
+
+    @cached_property
+    def name(self) -> str:
+        """That digest as decisions tell it: ``sha256:…``."""
+        return f"sha256:{self.digest().hex()}"

@@ -41,7 +41,7 @@ def feedback(record: object = None, verdict: str = "accepted", *, tenant: str = 
 
 async def give(host: Host, *documents: dict[str, Any]) -> list[Outgoing]:
     """Carry feedback to the recorder as one slice."""
-    stage = FeedbackStage(host, lambda record, claimed: claimed)
+    stage = FeedbackStage(host)
     return list(await stage.run([stage.read(published(document, topic="feedback")) for document in documents]))
 
 

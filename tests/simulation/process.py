@@ -31,6 +31,7 @@ from services.runtime.host import Host, Service
 from services.runtime.kafka import Producer, by_record
 from services.runtime.keyring import MasterKey, PostgresKeyring
 from services.runtime.telemetry import describe
+from services.runtime.tenants import TenantRegistry
 from services.runtime.wakeup import Wakeups
 from simulation.clients import MemoryKafkaProducer
 from simulation.loop import PROCESS
@@ -222,16 +223,19 @@ class Process:
         pool: Any = world.database.pool(self.name)
         keys: Any = world.keys.pool(self.name)
         broker: Any = self._broker
+        telemetry = TracedTelemetry(world.trace, self.service, self.name)
+        tenants = TenantRegistry(pool, telemetry, {})
         return Host(
             service=self.service,
             settings=settings,
-            telemetry=TracedTelemetry(world.trace, self.service, self.name),
+            telemetry=telemetry,
             broker=broker,
             producer=producer,
             pool=pool,
             master=MASTER,
             keyring=PostgresKeyring(keys, MASTER),
-            wakeups=Wakeups(settings),
+            wakeups=Wakeups(settings, tenants),
+            tenants=tenants,
             failure=asyncio.get_running_loop().create_future(),
         )
 

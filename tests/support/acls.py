@@ -96,7 +96,7 @@ def _parsed(line: str) -> Iterable[Acl]:
         parser.add_argument(f"--{kind}", action="append", default=[])
     parser.add_argument("--cluster", action="store_true")
     parser.add_argument("--resource-pattern-type", default="literal", choices=["literal", "prefixed"])
-    given = parser.parse_args(shlex.split(line)[1:])
+    given = parser.parse_args(shlex.split(line.replace("\\\n", " "))[1:])
     named = [(Resource.TOPIC, name) for name in given.topic] + [(Resource.GROUP, name) for name in given.group]
     named += [(Resource.CLUSTER, "kafka-cluster")] if given.cluster else []
     for operation in given.operation:

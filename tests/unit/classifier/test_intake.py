@@ -13,6 +13,7 @@ from aiokafka import ConsumerRecord
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from job_mutations import CANARY, JOBS, NASTY, mutated_jobs
+from support.tenants import Nobody
 
 from schemas import entries
 from schemas.codes import EntryKind, ErrorCode, Status
@@ -34,7 +35,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RECORD = UUID("019b7613-6c00-7000-8000-000000000001")
 MASTER = MasterKey(b"k" * 32)
 SOURCE = Source(topic="waybill.requests", partition=0, offset=7)
-WAKEUPS = Wakeups(Settings(DATABASE_URL="postgresql://localhost/w", KAFKA_BOOTSTRAP_SERVERS="localhost:9092"))
+WAKEUPS = Wakeups(Settings(DATABASE_URL="postgresql://localhost/w", KAFKA_BOOTSTRAP_SERVERS="localhost:9092"), Nobody())
 BASE: dict[str, Any] = {
     "schema_version": 1,
     "tenant": "acme",

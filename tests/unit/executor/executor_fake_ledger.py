@@ -43,6 +43,9 @@ MAY_FOLLOW: Final[dict[str, set[EntryKind]]] = {
 }
 
 
+RECEIVED: Final = {"tenant": "acme", "source": {"topic": "waybill.requests", "partition": 0, "offset": 0}}
+
+
 @cache
 def _shape(kind: str) -> TypeAdapter[Any]:
     return TypeAdapter(DATA[EntryKind(kind)])
@@ -67,7 +70,7 @@ class FakeLedger:
         """Appends whose commit went through although its answer was lost: the second try finds them stored."""
         writer = ChainWriter(RECORD)
         for kind in (EntryKind.RECEIVED, EntryKind.CLASSIFIED, EntryKind.DECIDED):
-            writer.add(kind, {}, NOW)
+            writer.add(kind, RECEIVED if kind == EntryKind.RECEIVED else {}, NOW)
         self.chain = writer.entries
 
     # -- what the executor asks of the store ----------------------------------------------------------------------

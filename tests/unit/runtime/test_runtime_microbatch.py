@@ -97,6 +97,7 @@ class Bench:
                 master=nobody,
                 keyring=nobody,
                 wakeups=nobody,
+                tenants=nobody,
                 failure=self.failure,
             ),
         )
