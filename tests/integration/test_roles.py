@@ -37,6 +37,7 @@ KINDS: Final = {
 EVERY_KIND: Final = sorted(set(EntryKind) | set.union(*KINDS.values()))
 USERS: Final = {
     "cli_cancel": ("oncall",),
+    "cli_feedback": ("oncall",),
     "cli_records": ("oncall",),
     "cli_replay": ("oncall",),
     "executor": ("executor",),

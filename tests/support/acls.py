@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "operations.md"
 _ALLOW: Final = 3
@@ -83,6 +83,25 @@ async def create(admin: AIOKafkaAdminClient, acls: Iterable[Acl]) -> None:
         response = await admin._send_to_controller(request)
         for code, message in response.creation_responses:
             assert code == 0, f"{acl}: {message}"
+
+
+async def in_force(admin: AIOKafkaAdminClient, acls: Iterable[Acl]) -> bool:
+    """Say whether the broker goes by these ACLs: what it is told reaches its authorizer a moment later."""
+    for acl in acls:
+        request = DescribeAclsRequest(
+            resource_type=acl.resource,
+            resource_name=acl.name,
+            resource_pattern_type_filter=acl.pattern,
+            principal=f"User:{acl.user}",
+            host="*",
+            operation=acl.operation,
+            permission_type=_ALLOW,
+        )
+        response = await admin._send_to_controller(request)
+        assert response.error_code == 0, f"{acl}: {response.error_message}"
+        if not response.resources:
+            return False
+    return True
 
 
 def _parsed(line: str) -> Iterable[Acl]:
