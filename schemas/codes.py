@@ -162,6 +162,7 @@ class EntryKind(StrEnum):
     LATE_RESULT = "late_result"
     COST_CORRECTED = "cost_corrected"
     ERASED = "erased"
+    FEEDBACK = "feedback"
 
 
 class HeldReason(StrEnum):

@@ -217,6 +217,14 @@ class Erased(TypedDict):
     asked_at: str
 
 
+class FeedbackData(TypedDict):
+    """What somebody thought of the answer. Who it was is not known; the same verdict counts once."""
+
+    verdict: str
+    edit_ratio: float | None
+    reason_code: str | None
+
+
 DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RECEIVED: Received,
     EntryKind.CLASSIFIED: Classified,
@@ -230,6 +238,7 @@ DATA: Final[dict[EntryKind, type]] = {
     EntryKind.LATE_RESULT: LateResult,
     EntryKind.COST_CORRECTED: CostCorrected,
     EntryKind.ERASED: Erased,
+    EntryKind.FEEDBACK: FeedbackData,
 }
 
 

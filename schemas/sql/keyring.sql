@@ -34,4 +34,5 @@ GRANT SELECT ON keyring.record_key TO waybill_classifier, waybill_executor, wayb
 GRANT INSERT ON keyring.record_key TO waybill_classifier;
 GRANT DELETE ON keyring.record_key TO waybill_recorder;
 GRANT SELECT, INSERT ON keyring.tenant_key TO waybill_classifier;
+GRANT SELECT ON keyring.tenant_key TO waybill_recorder;
 GRANT EXECUTE ON FUNCTION keyring.tenant_key_of TO waybill_oncall;

@@ -35,7 +35,15 @@ SOURCE_COLUMNS: Final = (
     "record_id", "received_at", "position", "tenant", "trust", "source_kind", "document_digest", "source_digest",
     "characters",
 )  # fmt: skip
-TABLES: Final = {"request": REQUEST_COLUMNS, "attempt": ATTEMPT_COLUMNS, "source": SOURCE_COLUMNS}
+FEEDBACK_COLUMNS: Final = (
+    "record_id", "received_at", "seq", "tenant", "given_at", "verdict", "edit_ratio", "reason_code",
+)  # fmt: skip
+TABLES: Final = {
+    "request": REQUEST_COLUMNS,
+    "attempt": ATTEMPT_COLUMNS,
+    "source": SOURCE_COLUMNS,
+    "feedback": FEEDBACK_COLUMNS,
+}
 """The tables of facts with their columns, in the order in which everybody writes and locks them."""
 
 Row = tuple[Any, ...]
@@ -64,7 +72,12 @@ def rows_of(chain: Sequence[Parsed]) -> dict[str, list[Row]]:
     sealed = next((place for place, step in enumerate(chain) if step.entry.kind == EntryKind.SEALED), None)
     if sealed is None:
         return {table: [] for table in TABLES}
-    rows = {"request": [request_row(chain)], "attempt": attempt_rows(chain), "source": source_rows(chain)}
+    rows = {
+        "request": [request_row(chain)],
+        "attempt": attempt_rows(chain),
+        "source": source_rows(chain),
+        "feedback": [],
+    }
     for late in chain[sealed + 1 :]:
         for table, row in late_rows(chain, late):
             rows[table].append(row)
@@ -189,6 +202,8 @@ def late_rows(chain: Sequence[Parsed], late: Parsed) -> list[tuple[str, Row]]:
         case EntryKind.COST_CORRECTED:
             amount = {"outcome": "corrected", "cost_usd": late.data["cost_usd"]}
             return [("attempt", _row(chain[0], _claim(chain, late), late.entry.seq, "correction", amount, late.at))]
+        case EntryKind.FEEDBACK:
+            return [("feedback", feedback_row(chain, late))]
     return []
 
 
@@ -197,6 +212,21 @@ def _claim(chain: Sequence[Parsed], late: Parsed) -> Parsed:
     if claim is None:
         raise LookupError(f"the chain does not hold the claim that its {late.entry.kind} names")
     return claim
+
+
+def feedback_row(chain: Sequence[Parsed], given: Parsed) -> Row:
+    """Return the row of :data:`FEEDBACK_COLUMNS` of a verdict on the answer."""
+    first, data = chain[0], given.data
+    return (
+        first.entry.record_id,
+        first.at,
+        given.entry.seq,
+        first.data["tenant"],
+        given.at,
+        data["verdict"],
+        data["edit_ratio"],
+        data["reason_code"],
+    )
 
 
 def _attempt_row(first: Parsed, claim: Parsed, answer: Parsed | None) -> Row:

@@ -1,4 +1,4 @@
-"""Draining what was put aside: late answers, corrected costs and erasures become entries of their sealed record.
+"""Draining what was put aside: late answers, corrections, erasures and feedback become entries of their sealed record.
 
 The recorder is the only writer after ``sealed``; it reads the head and tries again when another recorder was faster. A
 partial unique index keeps each late entry single. How it fails: a row that cannot be appended stays where it is, is an

@@ -11,7 +11,7 @@ key of :data:`NOBODY`, whatever tenant it names, and a process keeps a bounded n
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
 import asyncpg
@@ -50,19 +50,23 @@ class TenantKeys:
         run every job of that tenant again.
         """
         wanted = set(tenants)
-        missing = sorted(wanted - self._keys.keys())
-        if not missing:
-            return
-        self.take(await self._pool.fetch(_SQL["load_tenant_keys"], missing))
-        new = [tenant for tenant in missing if tenant not in self._keys]
+        new = await self.load(wanted)
         if new:
             wrapped = [self._masters.wrap(purpose_of(tenant), random_bytes(_KEY)) for tenant in new]
             await self._pool.execute(_SQL["create_tenant_keys"], new, wrapped, self._masters.current.name)
             # Read again: another process may have made them first.
-            self.take(await self._pool.fetch(_SQL["load_tenant_keys"], new))
+            await self.load(wanted)
+
+    async def load(self, tenants: Set[str]) -> list[str]:
+        """Have the keys that there are of some tenants at hand, and return the tenants that have none, in order."""
+        missing = sorted(tenants - self._keys.keys())
+        if not missing:
+            return []
+        self.take(await self._pool.fetch(_SQL["load_tenant_keys"], missing))
         if len(self._keys) > AT_HAND:
-            for tenant in [known for known in self._keys if known not in wanted][: len(self._keys) - AT_HAND]:
+            for tenant in [known for known in self._keys if known not in tenants][: len(self._keys) - AT_HAND]:
                 del self._keys[tenant]
+        return [tenant for tenant in missing if tenant not in self._keys]
 
     async def find(self, tenant: str) -> bool:
         """Have one tenant's key at hand if there is one, with the rights of people; False where there is none."""

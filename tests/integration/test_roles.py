@@ -39,6 +39,7 @@ EVERY_KIND: Final = sorted(set(EntryKind) | set.union(*KINDS.values()))
 USERS: Final = {
     "cli_cancel": ("oncall",),
     "cli_erasure": ("oncall",),
+    "cli_feedback": ("oncall",),
     "cli_records": ("oncall",),
     "cli_replay": ("oncall",),
     "erasure": ("recorder",),
@@ -54,10 +55,12 @@ USERS: Final = {
     "facts.request_between": ("oncall",),
     "facts.attempt_between": ("oncall",),
     "facts.source_between": ("oncall",),
+    "facts.feedback_between": ("oncall",),
+    "feedback": ("recorder",),
     "host": SERVICES,
     "intake": ("classifier",),
     "keyring.create": ("classifier",),
-    "keyring.load_tenant_keys": ("classifier",),
+    "keyring.load_tenant_keys": ("classifier", "recorder"),
     "keyring.create_tenant_keys": ("classifier",),
     "keyring.tenant_key_for_people": ("oncall",),
     "keyring.load": ("classifier", "executor", "recorder"),
@@ -185,7 +188,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
     for caller in (classifier, recorder):
         await caller.execute(_SQL["shadow"])
     assert await ledger.append(classifier, [received(new_record_id())]) == {}
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 8
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 10
     assert await connection.fetch(_CATALOGUE["uncovered"]) == []
 
 
@@ -194,7 +197,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
 
 def allowed(name: str, action: str, table: str) -> bool:
     """Whether a group may do something with a table of entries or facts, or one of its partitions."""
-    parents = {"facts.request", "facts.attempt", "facts.source"}
+    parents = {"facts.request", "facts.attempt", "facts.source", "facts.feedback"}
     if name == "recorder" and action in ("insert", "copy"):
         return table in parents
     if action != "select":
@@ -209,9 +212,9 @@ async def test_nothing_is_done_to_entries_and_facts_but_by_append(
     login: Login, connection: Connection, name: str
 ) -> None:
     recorder = await login("recorder")
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 8
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 10
     tables = [row["name"] for row in await connection.fetch(_CATALOGUE["append_only"])]
-    assert len(tables) == 4 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
+    assert len(tables) == 5 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
     group_login = await login(name)
     actions = ("select", "insert", "copy", "update", "delete", "merge", "truncate", "drop", "change_owner")
     for table in tables:
@@ -266,7 +269,7 @@ async def test_content_and_keys_are_read_by_those_who_need_them(login: Login, na
     readers = {
         "vault.content": ("classifier", "executor", "recorder"),
         "keyring.record_key": ("classifier", "executor", "recorder"),
-        "keyring.tenant_key": ("classifier",),
+        "keyring.tenant_key": ("classifier", "recorder"),
     }
     for table, may in readers.items():
         assert await refused(connection, _SQL["select"].format(table=table)) == (name not in may)

@@ -168,7 +168,7 @@ class TenantKey(NamedTuple):
 
 
 Fact = Mapping[str, Any]
-"""A row of ``facts.request`` or ``facts.attempt``, by column."""
+"""A row of a table of facts, by column."""
 
 
 @dataclass(slots=True)
@@ -191,6 +191,7 @@ class Tables:
     facts_request: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
     facts_attempt: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
     facts_source: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
+    facts_feedback: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
 
     def copy(self) -> Tables:
         """Return a snapshot: neither sees what is written to the other."""

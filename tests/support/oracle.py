@@ -131,7 +131,7 @@ def _of_chain(chain: Sequence[Entry]) -> Iterator[str]:
         yield "is not received exactly once"
     if (seals := kinds.count(EntryKind.SEALED)) != 1:
         yield f"is sealed {seals} times"
-    elif set(kinds[kinds.index(EntryKind.SEALED) + 1 :]) - {EntryKind.LATE_RESULT}:
+    elif set(kinds[kinds.index(EntryKind.SEALED) + 1 :]) - {EntryKind.LATE_RESULT, EntryKind.FEEDBACK}:
         yield "goes on after its seal"
     if len({entry.entry_id for entry in chain}) != len(chain):
         yield "has an entry twice"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.topics import REQUESTS, RESULTS
+from schemas.topics import FEEDBACK, REQUESTS, RESULTS
 from services.runtime.errors import WaybillError
 from services.runtime.secrets import Secrets
 from services.runtime.settings import Settings
@@ -42,6 +42,7 @@ class Address:
 
     requests: str = REQUESTS.name
     results: str = RESULTS.name
+    feedback: str = FEEDBACK.name
     signer: Signer | None = None
 
     def headers(self, value: bytes) -> Headers:
@@ -54,7 +55,8 @@ SHARED: Final = Address()
 
 def own_address(tenant: str) -> Address:
     """Return the address of a tenant that has topics of its own."""
-    return Address(own_topic(REQUESTS.name, tenant), own_topic(RESULTS.name, tenant))
+    requests, results, feedback = (own_topic(topic.name, tenant) for topic in (REQUESTS, RESULTS, FEEDBACK))
+    return Address(requests, results, feedback)
 
 
 def address_of(tenant: str, tenants: Tenants, settings: Settings) -> Address:

@@ -196,4 +196,6 @@ def _happened(chain: Sequence[Entry]) -> str:
                 sentences.append(f"The cost of attempt {data['attempt']} was corrected by ${data['cost_usd']}.")
             case EntryKind.ERASED:
                 sentences.append("Its content was erased.")
+            case EntryKind.FEEDBACK:
+                sentences.append(f"A verdict on the answer came: {data['verdict'].replace('_', ' ')}.")
     return " ".join(sentences) or "The job has not been tried yet."

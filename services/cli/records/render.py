@@ -126,6 +126,12 @@ def _erased(data: Mapping[str, Any]) -> str:
     return f"content erased {why.get(data['cause'], 'after its time')}, asked for by {data['actor']}"
 
 
+def _feedback(data: Mapping[str, Any]) -> str:
+    ratio = "" if data["edit_ratio"] is None else f", {data['edit_ratio']:.0%} of it changed"
+    reason = f" ({data['reason_code']})" if data["reason_code"] else ""
+    return f"somebody's verdict on the answer: {data['verdict'].replace('_', ' ')}{ratio}{reason}"
+
+
 _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RECEIVED: _received,
     EntryKind.CLASSIFIED: _classified,
@@ -139,4 +145,5 @@ _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.LATE_RESULT: _late_result,
     EntryKind.COST_CORRECTED: _cost_corrected,
     EntryKind.ERASED: _erased,
+    EntryKind.FEEDBACK: _feedback,
 }
