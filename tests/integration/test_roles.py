@@ -349,6 +349,7 @@ async def test_functions_with_the_owners_rights_pin_their_search_path(connection
     names = [row[0] for row in await connection.fetch(_SQL["with_owners_rights"])]
     assert names == [
         "append",
+        "apply_tenants",
         "ask_erasure",
         "ask_erasure_of_subject",
         "correct_cost",
