@@ -15,6 +15,7 @@ FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
 BINDING: Final = "tests/unit/tenancy/test_tenancy_binding.py"
 WAKEUP: Final = "tests/unit/runtime/test_runtime_wakeup.py"
+PLACES: Final = "tests/integration/test_keyring_places.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
 
 
@@ -63,7 +64,8 @@ MUTANTS: Final = (
     Mutant(
         "a call is made without its intent",
         "services/executor/work.py",
-        "        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))\n"
+        "        stored = await self.tools.store.append("
+        "AppendRequest(ledger.writes(writer, self.head, now), content))\n"
         "        if stored is not None and not (_is",
         "        stored = None\n        if stored is not None and not (_is",
         shows="a claim that is not stored",
@@ -194,5 +196,19 @@ MUTANTS: Final = (
         "        own = came_on_own or self._tenants",
         "        own = self._tenants",
         suite=WAKEUP,
+    ),
+    Mutant(
+        "content is handed out in the transaction that notes it",
+        "schemas/sql/migrations/0006_vault.sql",
+        "\n        AND l.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()",
+        "",
+        suite=PLACES,
+    ),
+    Mutant(
+        "content is stored for a claim that did not go in",
+        "schemas/sql/queries/ledger.sql",
+        "    WHERE c.record_id NOT IN (SELECT s.record_id FROM stored s)\n",
+        "",
+        suite="tests/simulation/contract/test_contract_record.py",
     ),
 )
