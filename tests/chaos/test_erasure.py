@@ -116,6 +116,7 @@ async def test_the_erased_are_gone_and_the_others_are_not(
                 faults.arm(point, passing=chance.randint(1, 2))
             commands = [group.create_task(_erase_by_command(stack, person)) for person in erased[:BY_COMMAND]]
             await _ask(stack, erased[BY_COMMAND:])
+            await _until_asked(stack, tenant, len(erased))
         for _ in range(KILLS):
             victim = chance.choice([CLASSIFIER, ROUTER, EXECUTOR, RECORDER])
             await stack.end(victim)
@@ -164,6 +165,14 @@ async def _ask(stack: RunningStack, people: Sequence[Person]) -> None:
             hmac = erasure.subject_hmac(keys, person.tenant, person.name)
             at = now()
             await pool.fetch(_ASK["ask_subject"], uuid4(), person.tenant, hmac, WHY, at, at + A_DAY)
+
+
+async def _until_asked(stack: RunningStack, tenant: str, subjects: int) -> None:
+    async def asked() -> bool:
+        [row] = await stack.fetch(_SQL["subjects_of"], tenant)
+        return int(row["subjects"]) == subjects
+
+    await until(asked, f"the erasure of {subjects} subjects of {tenant} is asked for")
 
 
 async def _until_taken_in(stack: RunningStack, tenant: str, records: int) -> None:

@@ -43,3 +43,6 @@ SELECT e.record_id FROM record.entry e WHERE e.seq = 0 AND e.body -> 'data' ->> 
 -- name: said
 -- Records that say that they were erased; once each, or the index of late entries would be broken.
 SELECT e.record_id FROM record.entry e WHERE e.record_id = ANY ($1::uuid[]) AND e.kind = 'erased';
+
+-- name: subjects_of
+SELECT count(*) AS subjects FROM record.erased_subject WHERE tenant = $1;
