@@ -115,7 +115,10 @@ async def host(settings: Settings, logins: dict[str, str]) -> AsyncIterator[Open
         async def opened(service: str) -> Host:
             login = logins.get(service)
             url = as_login(settings.database_url, login) if login else settings.database_url
-            own = settings.model_copy(update={"database_url": url})
+            keyring = settings.keyring_database_url
+            if keyring is not None and login is not None:
+                keyring = as_login(keyring, login)
+            own = settings.model_copy(update={"database_url": url, "keyring_database_url": keyring})
             return await stack.enter_async_context(open_host(service, own))
 
         yield opened

@@ -27,11 +27,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION keyring.tenant_key_of IS
     'The wrapped key of one tenant, for people who look for the record of an idempotency key. It opens no content.';
-REVOKE EXECUTE ON FUNCTION keyring.tenant_key_of FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION keyring.record_key_of(wanted uuid) RETURNS SETOF keyring.record_key
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.* FROM keyring.record_key k WHERE k.record_id = wanted
+$$;
+COMMENT ON FUNCTION keyring.record_key_of IS
+    'The wrapped key of one record, for people. It opens nothing without what vault.hand_out gives, which is noted.';
+REVOKE EXECUTE ON FUNCTION keyring.tenant_key_of, keyring.record_key_of FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA keyring TO waybill_classifier, waybill_executor, waybill_recorder, waybill_oncall;
 GRANT SELECT ON keyring.record_key TO waybill_classifier, waybill_executor, waybill_recorder;
 GRANT INSERT ON keyring.record_key TO waybill_classifier;
 GRANT DELETE ON keyring.record_key TO waybill_recorder;
 GRANT SELECT, INSERT ON keyring.tenant_key TO waybill_classifier;
-GRANT EXECUTE ON FUNCTION keyring.tenant_key_of TO waybill_oncall;
+GRANT EXECUTE ON FUNCTION keyring.tenant_key_of, keyring.record_key_of TO waybill_oncall;

@@ -42,6 +42,8 @@ def settings(**overrides: Any) -> Settings:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise NoDeploymentError(f"{' and '.join(missing)} {verb} not set, and no stack runs in {state_dir()}.")
+    if os.environ.get("WAYBILL_MASTER_KEY"):
+        found = {name: value for name, value in found.items() if name != "WAYBILL_MASTER_KEY_FILE"}
     known = {field: found[name] for field, name in variables().items() if name in found and not os.environ.get(name)}
     return Settings.load(**known | overrides)
 

@@ -103,7 +103,7 @@ class Service(Protocol):
 async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
     """Connect all that a service stands on; raises a :class:`WaybillError` that says what does not answer."""
     telemetry = Telemetry(service)
-    masters = MasterKeys.read(settings.master_key_file)
+    masters = MasterKeys.of(settings)
     pool = await open_pool(settings.database_url, service=service)
     separate = settings.keyring_database_url
     keys = await open_pool(separate, service=service) if separate else pool

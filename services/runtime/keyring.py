@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -122,13 +122,20 @@ class PostgresKeyring:
 
         Raises :class:`MasterKeyError` for a key of another master key: that is a deployment to mend, not content lost.
         """
+        return self._opened(await self._pool.fetch(_SQL["load"], record_ids))
+
+    def _opened(self, rows: Iterable[asyncpg.Record]) -> dict[UUID, RecordKey]:
         keys: dict[UUID, RecordKey] = {}
-        for row in await self._pool.fetch(_SQL["load"], record_ids):
+        for row in rows:
             record_id = row["record_id"]
             with suppress(WrappedKeyDamagedError):
                 secret = self._masters.unwrap(row["master_key"], record_id.bytes, row["wrapped"])
                 keys[record_id] = RecordKey(record_id, secret)
         return keys
+
+    async def find(self, record_id: UUID) -> RecordKey | None:
+        """Return one key, with the rights of people; None once it has been erased. Raises what :meth:`load` does."""
+        return self._opened(await self._pool.fetch(_SQL["record_key_for_people"], record_id)).get(record_id)
 
     async def delete(self, record_ids: Sequence[UUID]) -> int:
         """Delete keys and return how many there were."""

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.runtime.errors import WaybillError
+from services.runtime.settings import Settings
 from services.runtime.surroundings import random_bytes
 
 _KEY: Final = 32
@@ -80,6 +81,15 @@ class MasterKeys:
             return cls([MasterKey(base64.b64decode(part, validate=True)) for part in parts])
         except ValueError:
             raise MasterKeyError(f"{source} holds something that is not base64") from None
+
+    @classmethod
+    def of(cls, settings: Settings) -> MasterKeys:
+        """Return the keys that the settings name or hold; raises :class:`MasterKeyError`."""
+        if settings.master_key is None:
+            return cls.read(settings.master_key_file)
+        if settings.master_key_file is not None:
+            raise MasterKeyError("WAYBILL_MASTER_KEY and WAYBILL_MASTER_KEY_FILE are both set")
+        return cls.parse(settings.master_key.get_secret_value(), source="WAYBILL_MASTER_KEY")
 
     @classmethod
     def read(cls, file: Path | None) -> MasterKeys:

@@ -72,7 +72,15 @@ class Settings(BaseSettings):
         Path | None, Field(alias="WAYBILL_SECRETS_DIR", description="a secret NAME is a file here")
     ] = None
     master_key_file: Annotated[
-        Path | None, Field(alias="WAYBILL_MASTER_KEY_FILE", description="32 bytes in base64; wraps every record's key")
+        Path | None,
+        Field(
+            alias="WAYBILL_MASTER_KEY_FILE",
+            description="32 bytes in base64, which wrap every other key; of several lines the first wraps, all open",
+        ),
+    ] = None
+    master_key: Annotated[
+        SecretStr | None,
+        Field(alias="WAYBILL_MASTER_KEY", description="the same, comma separated, instead of the file"),
     ] = None
     http_addr: Annotated[
         str, Field(alias="WAYBILL_HTTP_ADDR", description="host:port of /live, /ready and /metrics")

@@ -226,8 +226,9 @@ async def _nothing_is_left(stack: RunningStack, canaries: Sequence[str], people:
     )
     assert await places_with(*words, places=inside) == []
     # The edge keeps what it was given for its retention, and no longer: nothing brings it back.
-    await _retention_passes(stack)
     edge = Places(databases=[], settings=stack.settings(), topics=EDGE)
+    assert len(await places_with(*words, places=edge)) >= 2, "canaries are found where they are: requests and results"
+    await _retention_passes(stack)
     assert await places_with(*words, places=edge) == []
 
 

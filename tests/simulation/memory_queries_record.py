@@ -181,3 +181,8 @@ def create_tenant_keys(scope: Scope, tenants: Texts, wrapped: Bytes, master_key:
 @reads("keyring.tenant_key_for_people", "tenant wrapped master_key")
 def tenant_key_for_people(scope: Scope, tenant: str) -> Answer:
     return found(scope.tables.tenant_key, [tenant])
+
+
+@reads("keyring.record_key_for_people", "record_id wrapped master_key")
+def record_key_for_people(scope: Scope, record_id: UUID) -> Answer:
+    return found(scope.tables.record_key, [record_id])

@@ -90,7 +90,7 @@ async def resolve(pool: asyncpg.Pool[Any], settings: Settings, ids: Sequence[UUI
     if not keys:
         return list(dict.fromkeys(found))
     async with keyring_pool(settings, pool) as keyring:
-        found += await _of_keys(pool, TenantKeys(keyring, MasterKeys.read(settings.master_key_file)), keys)
+        found += await _of_keys(pool, TenantKeys(keyring, MasterKeys.of(settings)), keys)
     return list(dict.fromkeys(found))
 
 

@@ -111,6 +111,7 @@ CALLS: Mapping[str, Arguments] = {
     "keyring.load": lambda t, a, b, c: (t.some(a),),
     "keyring.delete": lambda t, a, b, c: (t.some(a),),
     "keyring.between": lambda t, a, b, c: (t.records[a % FEW], t.records[b % FEW], MANY),
+    "keyring.record_key_for_people": lambda t, a, b, c: (t.records[a % FEW],),
     "keyring.create_tenant_keys": lambda t, a, b, c: ([t.tenant, str(a)], [bytes([b]), bytes([c])], "master"),
     "keyring.load_tenant_keys": lambda t, a, b, c: ([t.tenant, str(a), str(b)],),
     "keyring.tenant_key_for_people": lambda t, a, b, c: (str(a),),
