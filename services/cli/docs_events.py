@@ -36,6 +36,11 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
     "not be opened; answers wait in memory alone. On-call has to look.",
     ("recorder", "content_damaged"): "Content of the vault does not match its digest in the record; the result goes "
     "without it. On-call has to look.",
+    ("recorder", "erased"): "Key and content of a record were deleted.",
+    (
+        "recorder",
+        "erasure_log_failed",
+    ): "The erasure log could not be written, and nothing is erased meanwhile. On-call has to look.",
     (
         "recorder",
         "late_refused",

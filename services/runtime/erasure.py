@@ -36,8 +36,8 @@ class Refusal(NamedTuple):
 def subject_hmac(keys: TenantKeys, tenant: str, subject: str) -> bytes:
     """Return what a subject is known by; any text a JSON document can hold, lone surrogates included.
 
-    Under the key that every deployment has, not the tenant's: a subject can be erased, and is refused, before its
-    tenant has a key of its own, and what is no acceptable job can be found by its subject too.
+    Under the key that every deployment has, not the tenant's: a subject is refused before its tenant has a key of its
+    own, and what is no acceptable job is found by its subject too.
     """
     return keys.tenant_hmac(NOBODY, _SUBJECT, tenant.encode() + b"\0" + subject.encode("utf-8", "surrogatepass"))
 

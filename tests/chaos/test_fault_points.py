@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Final
+from uuid import UUID, uuid4
 
 import pytest
+from support import sql
+from support.erasing import GONE
 from support.stack_executors import further_executors
 from support.stack_faults import Faults, service_of
 from support.stack_groups import forget_members
@@ -20,10 +24,13 @@ from support.stack_jobs import long_or
 from support.stack_running import RunningStack, until
 
 from services.executor.app import NAME as EXECUTOR
+from services.runtime import queries
 from services.runtime.faultpoints import FaultPoint
 from services.standalone.plan import SERVICES
 from services.standalone.postgres import NAME as POSTGRES
 
+_ERASURE: Final = sql.load("erasure")
+_ASK: Final = queries.load("cli_erasure")
 JOBS: Final = 60
 TURNS: Final = long_or(1, 10)
 LOSES_TWO_ANSWERS: Final = " [[sim: close fail=2]]"
@@ -36,8 +43,13 @@ LOST_WAKEUPS: Final = (
 )
 LATE_ANSWERS: Final = (FaultPoint.EXECUTOR_ASIDE_STORED, FaultPoint.RECORDER_LATE_APPENDED)
 SPOOLED_ANSWERS: Final = (FaultPoint.EXECUTOR_SPOOLED, FaultPoint.EXECUTOR_RECOVERED)
+ERASURES: Final = (
+    FaultPoint.RECORDER_ERASURE_LOGGED,
+    FaultPoint.RECORDER_ERASURE_BEGUN,
+    FaultPoint.RECORDER_ERASURE_KEYS_DELETED,
+)
 EVERY_JOB_PASSES: Final = [
-    point for point in FaultPoint if point not in (*LOST_WAKEUPS, *LATE_ANSWERS, *SPOOLED_ANSWERS)
+    point for point in FaultPoint if point not in (*LOST_WAKEUPS, *LATE_ANSWERS, *SPOOLED_ANSWERS, *ERASURES)
 ]
 ROUNDS: Final = [
     tuple(point for point in points if point is not None)
@@ -103,9 +115,33 @@ async def test_killed_where_answers_are_spooled(stack: RunningStack, faults: Fau
             await _until_struck(jobs, faults, SPOOLED_ANSWERS)
 
 
+async def test_killed_where_records_are_erased(stack: RunningStack, faults: Faults) -> None:
+    for _ in range(TURNS):
+        await stack.simulate_nothing()
+        async with flow(stack, "beside-erasures", JOBS) as jobs:
+            await jobs.publish()
+            async with flow(stack, "erased", JOBS) as others:
+                await others.publish()
+                await others.sealed(JOBS)
+            for point in ERASURES:
+                faults.arm(point)
+            records = [row["record_id"] for row in await stack.fetch(_ERASURE["records_of"], others.tenant)]
+            await stack.fetch(_ASK["ask"], uuid4(), records, "a test")
+            await _until_struck(jobs, faults, ERASURES)
+            await until(partial(_is_erased, stack, records), "all of them are erased")
+
+
 def test_every_point_is_reached_by_a_test() -> None:
-    reached = [point for points in (*ROUNDS, LOST_WAKEUPS, LATE_ANSWERS, SPOOLED_ANSWERS) for point in points]
+    reached = [point for points in (*ROUNDS, LOST_WAKEUPS, LATE_ANSWERS, SPOOLED_ANSWERS, ERASURES) for point in points]
     assert sorted(reached) == sorted(FaultPoint)
+
+
+async def _is_erased(stack: RunningStack, records: Sequence[UUID]) -> bool:
+    """Whether nothing of some records is left, and each says so once."""
+    [row] = await stack.fetch(_ERASURE["under_way"])
+    said = await stack.fetch(_ERASURE["said"], records)
+    left = [dict(found) for record in records for found in await stack.fetch(_ERASURE["left_of"], record)]
+    return tuple(row) == (0, 0) and len(said) == len(records) and all(one == GONE for one in left)
 
 
 async def _until_struck(jobs: Flow, faults: Faults, points: Sequence[FaultPoint]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -64,7 +65,7 @@ async def test_key_and_content_go_and_the_record_says_so(flow: Flow) -> None:
     assert await ask(flow.host, record_id) == {record_id: "asked"}
     assert await erasures(flow).run() == 1
     assert await left_of(flow.host, record_id) == GONE
-    assert (await left_of(flow.host, other))["contents"] == 2
+    assert (await left_of(flow.host, other))["contents"] == 3, "job, request, output"
     [line] = logged(flow.host)
     assert (line.records, line.tenant, line.reason, line.cause) == ((record_id,), "acme", WHY, "record")
 
@@ -121,13 +122,13 @@ async def test_recorders_at_the_same_time_erase_each_once(flow: Flow) -> None:
 
 async def test_nothing_is_destroyed_while_the_log_cannot_be_written(flow: Flow) -> None:
     record_id = await sealed(flow)
-    folder: Path = flow.host.settings.erasure_log
-    folder.mkdir(parents=True)  # where the file should be
+    folder = flow.host.settings.erasure_log
+    os.makedirs(folder)  # where the file should be
     await ask(flow.host, record_id)
     assert await erasures(flow).run() == 0
     assert (await left_of(flow.host, record_id))["keys"] == 1
     assert flow.host.telemetry.events.labels("erasure_log_failed")._value.get() == 1
-    folder.rmdir()
+    os.rmdir(folder)
     assert await erasures(flow).run() == 1
     assert await left_of(flow.host, record_id) == GONE
 

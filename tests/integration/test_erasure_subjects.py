@@ -1,4 +1,4 @@
-"""Erasing a subject: its records are found, those in flight too, and its unread jobs are refused for as long as needed."""
+"""Erasing a subject: its records are found, those in flight too, and its unread jobs are refused."""
 
 from __future__ import annotations
 

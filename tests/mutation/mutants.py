@@ -17,6 +17,7 @@ BINDING: Final = "tests/unit/tenancy/test_tenancy_binding.py"
 WAKEUP: Final = "tests/unit/runtime/test_runtime_wakeup.py"
 PLACES: Final = "tests/integration/test_keyring_places.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
+ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
 
 @dataclass(frozen=True)
@@ -210,5 +211,29 @@ MUTANTS: Final = (
         "    WHERE c.record_id NOT IN (SELECT s.record_id FROM stored s)\n",
         "",
         suite="tests/simulation/contract/test_contract_record.py",
+    ),
+    Mutant(
+        "content is stored although its record is being erased",
+        "schemas/sql/migrations/0007_erasure.sql",
+        "    SELECT r.id FROM unnest(p_records) AS r (id)\n"
+        "    WHERE NOT EXISTS (SELECT FROM record.erasure e WHERE e.record_id = r.id)\n",
+        "    SELECT r.id FROM unnest(p_records) AS r (id)\n",
+        suite=ERASURE,
+    ),
+    Mutant(
+        "an erasure does not wait for transactions in flight",
+        "schemas/sql/queries/erasure.sql",
+        "WHERE done_at IS NULL AND horizon <= pg_snapshot_xmin(pg_current_snapshot())\n",
+        "WHERE done_at IS NULL\n",
+        suite=ERASURE,
+    ),
+    Mutant(
+        "keys are deleted before the erasure is in the log",
+        "services/recorder/erasures.py",
+        '            await self._begin([row for row in due if not row["begun"]])\n'
+        '            await self._destroy([row["record_id"] for row in due])\n',
+        '            await self._destroy([row["record_id"] for row in due])\n'
+        '            await self._begin([row for row in due if not row["begun"]])\n',
+        suite=ERASURE,
     ),
 )

@@ -88,6 +88,17 @@ $$;
 COMMENT ON FUNCTION record.keepable IS
     'Which of these records may keep content: those that are not being erased. Volatile: it looks when it is called, not when the statement began.';
 
+CREATE OR REPLACE FUNCTION vault.hand_out(p_record uuid, p_access uuid) RETURNS SETOF vault.content
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.*
+    FROM record.access_log l
+    JOIN vault.content c ON c.record_id = l.record_id AND c.entry_id = l.entry_id AND c.kind = l.kind
+    WHERE l.record_id = p_record AND l.access_id = p_access AND l.login = session_user
+        AND l.asked_at > clock_timestamp() - interval '5 minutes'
+        AND l.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()
+        AND NOT EXISTS (SELECT FROM record.erasure e WHERE e.record_id = p_record)
+$$;
+
 CREATE FUNCTION record.family(p_records uuid[]) RETURNS TABLE (record_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH RECURSIVE relative (id) AS (

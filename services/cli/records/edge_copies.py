@@ -12,9 +12,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from schemas.topics import DEAD_LETTER, REQUESTS, RESULTS, Topic
+from services.runtime import topics
 from services.runtime.kafka import BrokerUnreachableError
 from services.runtime.settings import Settings
-from services.runtime.topics import open_admin, wanted
+from services.runtime.topics import open_admin
 
 TOPICS: Final = (REQUESTS, RESULTS, DEAD_LETTER)
 CHECK_EVERY: Final = timedelta(minutes=5)
@@ -38,19 +39,17 @@ class Copies:
 
 async def copies(settings: Settings) -> Copies:
     """Ask the broker; what it does not tell is taken from the settings."""
-    names = {topic: settings.topic(topic.name) for topic in TOPICS}
+    wanted = {settings.topic(topic.name): _wanted(topic, settings) for topic in TOPICS}
     try:
         admin = await open_admin(settings)
         try:
-            told = {topic: await _told(admin, name) for topic, name in names.items()}
+            told = {name: await _told(admin, name) for name in wanted}
         finally:
             await admin.close()
     except (KafkaError, BrokerUnreachableError):
-        return Copies({name: lifetime(_wanted(topic, settings)) for topic, name in names.items()}, told_by_broker=False)
-    return Copies(
-        {name: lifetime(_wanted(topic, settings) | told[topic]) for topic, name in names.items()},
-        told_by_broker=all(told.values()),
-    )
+        told = {name: {} for name in wanted}
+    lifetimes = {name: lifetime(configs | told[name]) for name, configs in wanted.items()}
+    return Copies(lifetimes, told_by_broker=all(told.values()))
 
 
 def lifetime(configs: Mapping[str, str]) -> timedelta | None:
@@ -65,7 +64,7 @@ def lifetime(configs: Mapping[str, str]) -> timedelta | None:
 
 
 def _wanted(topic: Topic, settings: Settings) -> dict[str, str]:
-    *_, configs = wanted(topic, settings, brokers=1)
+    *_, configs = topics.wanted(topic, settings, brokers=1)
     return configs
 
 

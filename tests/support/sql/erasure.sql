@@ -36,3 +36,13 @@ SELECT r.record_id FROM facts.request r
 WHERE (r.sealed_at, r.record_id) > ('2026-01-01'::timestamptz, '00000000-0000-0000-0000-000000000000'::uuid)
   AND r.sealed_at < '2026-02-01'::timestamptz
 ORDER BY r.sealed_at, r.record_id LIMIT 1000;
+
+-- name: records_of
+SELECT e.record_id FROM record.entry e WHERE e.seq = 0 AND e.body -> 'data' ->> 'tenant' = $1;
+
+-- name: said
+-- Records that say that they were erased; once each, or the index of late entries would be broken.
+SELECT e.record_id FROM record.entry e WHERE e.record_id = ANY ($1::uuid[]) AND e.kind = 'erased';
+
+-- name: subjects_of
+SELECT count(*) AS subjects FROM record.erased_subject WHERE tenant = $1;
