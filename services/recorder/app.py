@@ -1,4 +1,4 @@
-"""The recorder, wired: `outcomes` and `feedback` in; `results` out; sweeper, late entries, upkeep and notary beside."""
+"""The recorder, wired: `outcomes`, `feedback` in; `results` out; sweeper, late entries, upkeep and notary beside it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Recorder:
     """The service: two micro-batch consumers, and four loops beside them."""
 
     def __init__(self, host: Host, progress: Progress | None = None) -> None:
-        """Register the consumers with the host's broker; without ``progress`` the broker is asked how far stages are."""
+        """Register the consumers with the broker; without ``progress`` the broker is asked how far stages are."""
         self._host = host
         self._consumer = MicroBatch(RecorderStage(host, now), host)
         self._consumer.subscribe([host.settings.topic(OUTCOMES.name)])

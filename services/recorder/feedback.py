@@ -129,9 +129,7 @@ class FeedbackStage:
                 records.append(found.get((feedback.tenant, digest)))
         return records
 
-    async def _given(
-        self, connection: Connection, named: Sequence[UUID | None]
-    ) -> dict[tuple[str, UUID], set[UUID]]:
+    async def _given(self, connection: Connection, named: Sequence[UUID | None]) -> dict[tuple[str, UUID], set[UUID]]:
         """Return, by tenant and record, the ids of the verdicts that those of these records that exist have already."""
         wanted = sorted({record_id for record_id in named if record_id is not None})
         rows = await connection.fetch(_SQL["given"], wanted) if wanted else []

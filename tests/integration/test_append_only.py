@@ -48,7 +48,9 @@ async def test_every_change_is_refused_for_a_superuser_and_a_replica(connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match=REFUSED):
                 await connection.execute(_SQL["truncate"].format(table=table))
             rows = await connection.fetchval(_SQL["count"].format(table=table))
-            assert (rows > 0) == table.endswith((month, "default", "entry", "request", "attempt", "source", "feedback")), table
+            assert (rows > 0) == table.endswith(
+                (month, "default", "entry", "request", "attempt", "source", "feedback")
+            ), table
             for change in ("update", "delete", "merge") if rows else ():
                 with pytest.raises(asyncpg.InsufficientPrivilegeError, match=REFUSED):
                     await connection.execute(_SQL[change].format(table=table))

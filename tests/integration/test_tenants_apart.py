@@ -1,7 +1,7 @@
 """Tenants on a broker with ACLs: who may write where is the broker's, and whose a message is nobody can choose.
 
-`acme` and `bolt` have topics of their own and logins with the ACLs that docs/operations.md gives; `carl` and `dora` sign
-on the shared topics, which here anybody may write and read. The services log in as `waybill`.
+`acme` and `bolt` have topics of their own, and logins with the ACLs that docs/operations.md gives. `carl` and `dora`
+sign on the shared topics, which here anybody may write and read. The services log in as `waybill`.
 """
 
 from __future__ import annotations
@@ -220,7 +220,9 @@ async def test_on_its_own_topics_a_tenant_acts_for_nobody_else(apart: Apart) -> 
     assert await apart.letters(5) == sorted(
         [("tenant_mismatch", NOT_ITS_TENANT)] * 2 + [("invalid_message", NO_RECORD)] * 3
     )
-    assert sorted(code or "" for _, code in await apart.records("acme")) == ["invalid_message"] + ["tenant_mismatch"] * 4
+    assert (
+        sorted(code or "" for _, code in await apart.records("acme")) == ["invalid_message"] + ["tenant_mismatch"] * 4
+    )
     told = await apart.results("results.acme")
     assert [result["status"] for result in told] == ["rejected"] * 5
     assert str(theirs) not in {result["replay_of"] for result in told}
@@ -278,7 +280,9 @@ async def test_on_the_shared_topics_a_signature_says_whose_a_message_is(apart: A
     expected = [("tenant_mismatch", refusal.reason) for refusal in refusals]
     expected += [("tenant_mismatch", NOT_ITS_TENANT), ("invalid_message", NO_RECORD)]
     assert await apart.letters(len(expected)) == sorted(expected)
-    assert sorted(code or "" for _, code in await apart.records("carl")) == ["invalid_message"] + ["tenant_mismatch"] * 3
+    assert (
+        sorted(code or "" for _, code in await apart.records("carl")) == ["invalid_message"] + ["tenant_mismatch"] * 3
+    )
     for nobody in ("bolt", "nobody"):
         assert await apart.records(nobody) == []
     assert [record_id for record_id, _ in await apart.records("dora")] == [theirs]

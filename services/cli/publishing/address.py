@@ -55,7 +55,8 @@ SHARED: Final = Address()
 
 def own_address(tenant: str) -> Address:
     """Return the address of a tenant that has topics of its own."""
-    return Address(*(own_topic(topic.name, tenant) for topic in (REQUESTS, RESULTS, FEEDBACK)))
+    requests, results, feedback = (own_topic(topic.name, tenant) for topic in (REQUESTS, RESULTS, FEEDBACK))
+    return Address(requests, results, feedback)
 
 
 def address_of(tenant: str, tenants: Tenants, settings: Settings) -> Address:
