@@ -216,7 +216,7 @@ BEHIND_THE_SEAL: Final[Mapping[str, tuple[str, Callable[[Sequence[Parsed], Parse
     EntryKind.LATE_RESULT: ("attempt", late_row),
     EntryKind.FEEDBACK: ("feedback", feedback_row),
 }
-"""By the kind of an entry that follows the seal, its table and what makes its row."""
+"""By the kind of an entry that follows the seal, its table and what makes its row; other kinds have none."""
 
 
 def _attempt_row(first: Parsed, claim: Parsed, answer: Parsed | None) -> Row:

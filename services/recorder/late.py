@@ -70,8 +70,9 @@ class LateEntries:
             entry = await self._append_late(connection, row, chain)
             if entry is None:
                 return False  # another recorder was faster: the row stays for the next look
-            table, row_of = facts.BEHIND_THE_SEAL[entry.kind]
-            await copy_facts(connection, table, [row_of(facts.parse(chain), facts.parse([entry])[0])])
+            if entry.kind in facts.BEHIND_THE_SEAL:
+                table, row_of = facts.BEHIND_THE_SEAL[entry.kind]
+                await copy_facts(connection, table, [row_of(facts.parse(chain), facts.parse([entry])[0])])
         await connection.execute(_SQL["delete_aside"], row["record_id"], row["entry_id"])
         return True
 
