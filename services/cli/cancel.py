@@ -1,7 +1,8 @@
 """`waybill cancel`: stop jobs that have not ended, by record or by idempotency key.
 
-By key it publishes what the tenant would, on its topic or signed: the database need not know the job yet. By record it marks the
-record's key in Postgres. Both are seen before each decision, attempt and upload; a call in flight ends and is paid.
+By key it publishes what the tenant would, on its topic or signed: the database need not know the job yet. By record it
+marks the record's key in Postgres. Both are seen before each decision, attempt and upload; a call in flight ends and is
+paid.
 """
 
 from __future__ import annotations

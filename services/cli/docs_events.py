@@ -16,6 +16,7 @@ from schemas.traffic import TRAFFIC, Traffic
 from services.runtime.telemetry import Telemetry
 
 EVENTS: Final[dict[tuple[str, str], str]] = {
+    ("classifier", "refused"): "A message was bound to no tenant, and became a dead letter that says why.",
     ("classifier", "content_damaged"): "The content of a record to replay does not match its digest; the replay is "
     "rejected. On-call has to look.",
     ("executor", "answer_put_aside"): "A worker had lost its record when its answer came; the answer and its cost are "

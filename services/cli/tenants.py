@@ -70,7 +70,7 @@ def apply_tenants(
     """Bring config/tenants.yaml into force, and make the topics that it asks for. Nothing is ever deleted."""
     if not dry_run and not 1 <= len(reason.strip()) <= 500:
         raise typer.BadParameter("say why, in at most 500 characters", param_hint="--reason")
-    done = asyncio.run(_apply(load_settings(), reason.strip(), dry_run=dry_run))
+    done = asyncio.run(bring_into_force(load_settings(), reason.strip(), dry_run=dry_run))
     lines = [*done.changes, *(f"{c.topic}: {c.action} ({c.detail})" for c in done.topics)]
     lines += [f"note: {note}" for note in done.notes]
     if done.in_force:
@@ -135,7 +135,11 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def _apply(settings: Settings, reason: str, *, dry_run: bool) -> Applied:
+async def bring_into_force(settings: Settings, reason: str, *, dry_run: bool = False) -> Applied:
+    """Apply the file of the settings' folder, or say what that would do.
+
+    Raises :class:`TenantsRefusedError`, and what topics and the database raise; the version in force then stays.
+    """
     with _refusing():
         wanted = load(settings.config_dir)
     async with connected(settings) as connection:
