@@ -77,4 +77,7 @@ DEAD_LETTER: Final = Topic(
     "messages of which no record can be made: original bytes and headers",
 )
 
+PER_TENANT: Final = (REQUESTS, RESULTS, FEEDBACK)
+"""What a tenant may have for itself, each named after the shared one: ``requests.<tenant>``."""
+
 TOPICS: Final = (REQUESTS, CLASSIFIED, ROUTED_BACKGROUND, ROUTED_BATCH, OUTCOMES, RESULTS, FEEDBACK, DEAD_LETTER)

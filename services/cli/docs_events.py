@@ -88,6 +88,8 @@ retention. `waybill topics apply` creates them. [asyncapi.yaml](asyncapi.yaml) s
 """
 _AFTER_TOPICS: Final = """\
 - Internal messages are keyed by the record's id and hold ids, features and decisions, never what a job says.
+- A tenant with topics of its own has `requests.<tenant>`, `results.<tenant>` and `feedback.<tenant>`, each as the
+  shared one is; `waybill tenant apply` creates them too. On the shared ones a message is signed.
 - Topics with `compression.type=uncompressed` have the unpacked size checked by the broker: a compressed bomb is refused
   when it is published. `requests` is read with `isolation_level=read_committed`.
 - A dead letter keeps the original key, bytes and headers. Headers `waybill-topic`, `-partition`, `-offset`,

@@ -10,15 +10,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from schemas.topics import FEEDBACK, REQUESTS, RESULTS, TOPICS, Topic
+from schemas.topics import PER_TENANT, TOPICS, Topic
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import BrokerUnreachableError, client_security
 from services.runtime.settings import Settings, TopicOverride
 from services.tenancy import Tenants, own_topic
 
 MAX_REPLICATION: Final = 3
-PER_TENANT: Final = (REQUESTS, RESULTS, FEEDBACK)
-"""What a tenant with topics of its own has for itself."""
 VISIBLE_WITHIN_S: Final = 30
 _SET_FOR_TOPIC: Final = 1
 """Kafka's number for a setting that was made for one topic, rather than a broker's or a default."""

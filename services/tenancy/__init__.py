@@ -12,9 +12,8 @@ exception and never somebody's guess.
 
 from __future__ import annotations
 
+from schemas.signature import KEY_ID_HEADER, SIGNATURE_HEADER
 from services.tenancy.binding import (
-    KEY_ID_HEADER,
-    SIGNATURE_HEADER,
     Bound,
     Refusal,
     SecretOf,

@@ -23,10 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.signature import KEY_ID_HEADER, SIGNATURE_HEADER
 from services.tenancy.tenants import Tenants
-
-KEY_ID_HEADER: Final = "waybill-key-id"
-SIGNATURE_HEADER: Final = "waybill-signature"
 
 SecretOf = Callable[[str], str | None]
 """Returns a secret by its name; None where there is none."""

@@ -307,6 +307,7 @@ async def test_nobody_has_a_right_on_a_partition(login: Login, connection: Conne
 async def test_functions_with_the_owners_rights_pin_their_search_path(connection: Connection) -> None:
     names = [row[0] for row in await connection.fetch(_SQL["with_owners_rights"])]
     assert names == [
-        "append", "default_partition_used", "ensure_partitions", "id_from", "schema_version", "set_verdict",
+        "append", "apply_tenants", "default_partition_used", "ensure_partitions", "id_from", "schema_version",
+        "set_verdict",
     ]  # fmt: skip
     assert await connection.fetch(_SQL["unpinned"]) == []
