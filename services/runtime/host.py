@@ -180,7 +180,7 @@ async def serve(name: str, settings: Settings, wire: Callable[[Host], Service]) 
             host.broker,
             asgi_routes=_routes(host, service),
             logger=None,
-            after_startup=[service.start, lambda: host.run_in_background(host.tenants.follow)],
+            after_startup=[service.start, _following(host)],
             on_shutdown=[_guarded_stop(host, service)],
         )
         try:
@@ -231,6 +231,13 @@ def _tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _following(host: Host) -> Callable[[], Awaitable[None]]:
+    async def follow() -> None:
+        host.run_in_background(host.tenants.follow)
+
+    return follow
 
 
 def _guarded_stop(host: Host, service: Service) -> Callable[[], Any]:
