@@ -165,7 +165,7 @@ MUTANTS: Final = (
         "services/recorder/feedback.py",
         "entry_of(record_id, item.feedback)\n",
         "entry_of(record_id, item.feedback)\n"
-        "                entry_id = derive(entry_id, EntryKind.FEEDBACK, f'{item.record.partition}:{item.record.offset}')\n",
+        "                entry_id = derive(entry_id, EntryKind.FEEDBACK, item.record.offset)\n",
     ),
     Mutant(
         "an append takes any predecessor",

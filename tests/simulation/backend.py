@@ -1,7 +1,8 @@
 """The people and programs around Waybill in a run: a backend that publishes jobs, and somebody on call.
 
 What is published is drawn from the seed: keys and none, the same key again, a key with another payload, cancels before
-and after, deadlines, messages that are rejected, replays, feedback. A lost acknowledgement makes the backend publish again.
+and after, deadlines, messages that are rejected, replays, feedback. A lost acknowledgement makes the backend publish
+again.
 """
 
 from __future__ import annotations
