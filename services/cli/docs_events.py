@@ -43,6 +43,15 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
     ): "The erasure log could not be written, and nothing is erased meanwhile. On-call has to look.",
     (
         "recorder",
+        "feedback_dropped",
+    ): "A verdict came for a record that has 32 already; it was dropped.",
+    (
+        "recorder",
+        "feedback_refused",
+    ): "Feedback became a dead letter: it is not bound to the tenant that it names, or names no record of that tenant.",
+    ("recorder", "feedback_taken"): "A verdict was put aside for its record; what was said before adds nothing.",
+    (
+        "recorder",
         "late_refused",
     ): "What lies aside for a record cannot be appended; it stays there. On-call has to look.",
     ("recorder", "seal_refused"): "The database refuses to seal a record; it stays open. On-call has to look.",

@@ -54,7 +54,8 @@ def feedback(
     else:
         # Read strictly before anything is asked of the database; the tenant follows.
         fields |= {"tenant": "unknown", "record_id": record}
-    given = asyncio.run(_publish(load_settings(), _feedback_of(fields)))
+    wanted = _feedback_of(fields)
+    given = asyncio.run(_publish(load_settings(), wanted))
     named = str(given.record_id) if given.record_id else f"{given.tenant}/{given.idempotency_key}"
     emit(given.model_dump(mode="json"), json=json, text=f"{named}  {given.verdict}: feedback published")
 

@@ -37,7 +37,7 @@ class Recorder:
     """The service: two micro-batch consumers, and five loops beside them."""
 
     def __init__(self, host: Host, progress: Progress | None = None) -> None:
-        """Register the consumers with the host's broker; without ``progress`` the broker is asked how far all are."""
+        """Register the consumers with the broker; without ``progress`` the broker is asked how far stages are."""
         self._host = host
         self._consumer = MicroBatch(RecorderStage(host, now), host)
         self._consumer.subscribe([host.settings.topic(OUTCOMES.name)])

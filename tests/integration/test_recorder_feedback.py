@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from support import sql
+from support import attempts, sql
 from support.attempts import answered
 from support.flow import Flow, chain_of, kinds_of, seal
 from support.jobs import TENANT, cancel, job, published, take_in
 from support.servers import OpenHost
 
-from schemas.codes import ErrorCode
+from schemas.codes import ErrorCode, Status
 from schemas.dead_letter import HEADER_PREFIX
 from services.policy import Policy
 from services.recorder.feedback import MAX_PER_RECORD, NO_RECORD, FeedbackStage
@@ -149,20 +149,17 @@ async def test_of_a_flood_so_many_are_kept(flow: Flow, host: OpenHost) -> None:
 
 @pytest.mark.parametrize("late_first", [True, False])
 async def test_it_stands_beside_late_answers(flow: Flow, late_first: bool) -> None:
-    from support.attempts import claimed, put_aside
-    from support.attempts import ended as ending
-
-    from schemas.codes import Status
-
     record_id, _ = await flow.decided(job(idempotency_key="k1"))
-    claim = await claimed(flow.host, record_id)
-    await seal(flow.recorder, [ending(flow.host, claim, Status.FAILED, ErrorCode.PROVIDER_FAILED)])
+    claim = await attempts.claimed(flow.host, record_id)
+    await seal(flow.recorder, [attempts.ended(flow.host, claim, Status.FAILED, ErrorCode.PROVIDER_FAILED)])
 
     async def verdict() -> None:
         await give(flow.at("recorder"), feedback(record_id, "rejected" if late_first else "accepted"))
 
     for put in (
-        (lambda: put_aside(flow.host, claim), verdict) if late_first else (verdict, lambda: put_aside(flow.host, claim))
+        (lambda: attempts.put_aside(flow.host, claim), verdict)
+        if late_first
+        else (verdict, lambda: attempts.put_aside(flow.host, claim))
     ):
         await put()
         assert await drained(flow) == 1

@@ -1,7 +1,7 @@
 """Tenants on a broker with ACLs: who may write where is the broker's, and whose a message is nobody can choose.
 
-`acme` and `bolt` have topics of their own and logins with the ACLs that docs/operations.md gives; `carl` and `dora` sign
-on the shared topics, which here anybody may write and read. The services log in as `waybill`.
+`acme` and `bolt` have topics of their own, and logins with the ACLs that docs/operations.md gives. `carl` and `dora`
+sign on the shared topics, which here anybody may write and read. The services log in as `waybill`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
 BINDING: Final = "tests/unit/tenancy/test_tenancy_binding.py"
 WAKEUP: Final = "tests/unit/runtime/test_runtime_wakeup.py"
 PLACES: Final = "tests/integration/test_keyring_places.py"
+FEEDBACK: Final = "tests/integration/test_recorder_feedback.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
 ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
@@ -155,6 +156,21 @@ MUTANTS: Final = (
         "services/recorder/sweeper.py",
         '        if not await self._host.pool.fetchval(_SQL["any_silent"]):\n',
         "        if True:\n",
+    ),
+    Mutant(
+        "a verdict counts for whoever's record it names",
+        "services/recorder/feedback.py",
+        "given.get((item.feedback.tenant, record_id))",
+        "next((ids for (_, r), ids in given.items() if r == record_id), None)",
+        suite=FEEDBACK,
+        shows="test_another_tenants_record_and_none_are_told_alike",
+    ),
+    Mutant(
+        "a verdict is known by where it stood",
+        "services/recorder/feedback.py",
+        "entry_of(record_id, item.feedback)\n",
+        "entry_of(record_id, item.feedback)\n"
+        "                entry_id = derive(entry_id, EntryKind.FEEDBACK, item.record.offset)\n",
     ),
     Mutant(
         "an append takes any predecessor",

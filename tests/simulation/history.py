@@ -28,7 +28,21 @@ def judged(world: World, backend: Backend) -> list[str]:
         *faults(history, further_records=backend.further_records),
         *_doubts_without_a_fault(world, history),
         *_answers_untold(world, history),
+        *_other_verdicts(world, backend),
     ]
+
+
+def _other_verdicts(world: World, backend: Backend) -> Iterator[str]:
+    """Say which record tells other verdicts than were given, or has another row of facts for one."""
+    rows = {(row["record_id"], row["seq"]): row["verdict"] for row in world.database.tables.facts_feedback.values()}
+    told: dict[tuple[UUID, int], str] = {}
+    for record_id, chain in world.database.tables.entry.items():
+        given = [entry for entry in chain if entry.kind == EntryKind.FEEDBACK]
+        told |= {(record_id, entry.seq): entry.content()["data"]["verdict"] for entry in given}
+        if {entry.entry_id for entry in given} != backend.verdicts.get(record_id, set()):
+            yield f"{record_id} tells other verdicts than it was given"
+    if rows != told:
+        yield "there are other rows of feedback than the entries say"
 
 
 def _answers_untold(world: World, history: History) -> Iterator[str]:

@@ -55,7 +55,7 @@ class Acl:
 
 
 def documented() -> list[Acl]:
-    """Return the ACLs of every `kafka-acls` line of the document; raises ``SystemExit`` for one that it would refuse."""
+    """Return the ACLs of every `kafka-acls` line of the document; one that it would refuse is a ``SystemExit``."""
     return [acl for line in _LINE.findall(DOCUMENT.read_text(encoding="utf-8")) for acl in _parsed(line)]
 
 
