@@ -29,7 +29,6 @@ from services.cli.publishing.run import Request, execute
 from services.cli.publishing.sinks import Sinks
 from services.cli.publishing.summary import Summary
 from services.cli.when import parse_deadline, parse_duration
-from services.runtime.settings import Settings
 
 INTERRUPTED: Final = 130
 REFRESH_SECONDS: Final = 0.1
@@ -83,8 +82,7 @@ def publish(
     """
     if out is not None and not wait:
         raise typer.BadParameter("there are no answers to write without --wait", param_hint="--out")
-    settings = load_settings()
-    address = _address(settings, topics_of, key_id, secret)
+    address = _address(topics_of, key_id, secret)
     options = _BatchOptions(tenant, latency_class, deadline, alias)
     summary = Summary(waited=wait)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -92,7 +90,7 @@ def publish(
         request = Request(source, format, options.defaults, wait, _duration(timeout), address)
         with _Display(console, source) as display:
             try:
-                asyncio.run(execute(settings, request, sinks, summary, display.show))
+                asyncio.run(execute(load_settings(), request, sinks, summary, display.show))
             except KeyboardInterrupt:
                 summary.interrupted = True
     emit(summary.as_json(), json=json, text=summary.as_text())
@@ -148,7 +146,7 @@ class _BatchOptions:
             raise typer.BadParameter(str(error), param_hint="--deadline") from None
 
 
-def _address(settings: Settings, topics_of: str | None, key_id: str | None, secret: str | None) -> Address:
+def _address(topics_of: str | None, key_id: str | None, secret: str | None) -> Address:
     """Return where jobs go, and as whose; raises ``typer.BadParameter`` where the options do not fit together."""
     if (key_id is None) != (secret is None):
         raise typer.BadParameter("a key's id and its secret's name go together", param_hint="--key-id, --secret")
@@ -156,7 +154,7 @@ def _address(settings: Settings, topics_of: str | None, key_id: str | None, secr
         if key_id is not None:
             raise typer.BadParameter("on a tenant's own topics nothing is signed", param_hint="--topics-of, --key-id")
         return own_address(_checked(TenantId, topics_of, "--topics-of", "has lower-case letters, digits, _ and -"))
-    return SHARED if key_id is None or secret is None else Address(signer=Signer.find(settings, key_id, secret))
+    return SHARED if key_id is None or secret is None else Address(signer=Signer.find(load_settings(), key_id, secret))
 
 
 def _checked(kind: Any, value: str, option: str, rule: str) -> str:

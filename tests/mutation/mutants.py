@@ -14,6 +14,8 @@ SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
 FEEDBACK: Final = "tests/integration/test_recorder_feedback.py"
+BINDING: Final = "tests/unit/tenancy/test_tenancy_binding.py"
+WAKEUP: Final = "tests/unit/runtime/test_runtime_wakeup.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
 
 
@@ -187,5 +189,26 @@ MUTANTS: Final = (
         "        JOIN record.transition t ON t.after = coalesce(p.kind, '') AND t.kind = i.kind\n",
         "",
         suite=FENCE,
+    ),
+    Mutant(
+        "any signature is a right one",
+        "services/tenancy/binding.py",
+        "return Bound(tenant, claimed) if hmac.compare_digest(_mac(secret, value), given) else WRONG_SIGNATURE",
+        "return Bound(tenant, claimed)",
+        suite=BINDING,
+    ),
+    Mutant(
+        "an unsigned message speaks for a tenant with keys",
+        "services/tenancy/binding.py",
+        "UNSIGNED_BUT_BOUND if tenant is not None and tenant.is_bound else Bound(claimed, claimed)",
+        "Bound(claimed, claimed)",
+        suite=BINDING,
+    ),
+    Mutant(
+        "the result of a new tenant's job goes to the shared topic",
+        "services/runtime/wakeup.py",
+        "        own = came_on_own or self._tenants",
+        "        own = self._tenants",
+        suite=WAKEUP,
     ),
 )
