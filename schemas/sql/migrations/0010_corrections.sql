@@ -1,10 +1,14 @@
 -- Costs corrected by people: an invoice that says otherwise becomes an entry after the seal, and a row of facts.attempt.
 
 INSERT INTO record.transition (after, kind)
-SELECT after, kind
-FROM unnest('{sealed,late_result,cost_corrected,feedback,erased}'::text[]) AS after,
-     unnest('{late_result,cost_corrected,feedback,erased}'::text[]) AS kind
-ON CONFLICT DO NOTHING;
+SELECT after, unnest(string_to_array(kinds, ' '))
+FROM (VALUES
+    ('sealed', 'cost_corrected'),
+    ('late_result', 'cost_corrected'),
+    ('feedback', 'cost_corrected'),
+    ('erased', 'cost_corrected'),
+    ('cost_corrected', 'cost_corrected late_result feedback erased')
+) AS rule (after, kinds);
 
 CREATE FUNCTION record.derived_id(record_id uuid, kind text, cause text) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
