@@ -69,6 +69,8 @@ GAUGES: Final[dict[tuple[str, str], str]] = {
     ("recorder", "checkpoint_entries"): "How many entries the newest published checkpoint covers.",
     ("recorder", "default_partition_used"): "1 while rows lie in a default partition, because the month's own was "
     "missing. On-call has to look.",
+    ("recorder", "erasure_waiting_s"): "Seconds for which the oldest erasure that was asked for has waited; it is done "
+    "within a few, unless a transaction stays open.",
     ("recorder", "notary_refuses"): "1 while the notary does not sign, because the database does not extend what was "
     "signed. On-call has to look.",
     (

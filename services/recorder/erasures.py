@@ -55,7 +55,8 @@ class Erasures:
     async def run(self) -> int:
         """Erase everything that can be erased now, and return how many records that were."""
         erased = 0
-        while await self._host.pool.fetchval(_SQL["any"]):
+        while (waiting := await self._host.pool.fetchval(_SQL["waiting"])) is not None:
+            self._host.telemetry.gauges.labels("erasure_waiting_s").set(waiting)
             try:
                 some = await self.run_once()
             except _LogError as failed:
@@ -64,6 +65,8 @@ class Erasures:
             erased += some
             if not some:
                 break  # what is left waits for others' transactions
+        else:
+            self._host.telemetry.gauges.labels("erasure_waiting_s").set(0)
         return erased
 
     async def run_once(self) -> int:

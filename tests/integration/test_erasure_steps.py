@@ -21,16 +21,16 @@ from support.flow import Flow, chain_of, content, decide, kinds_of, messages_in,
 from support.jobs import cancel, job, published, replay, take_in
 from support.servers import OpenHost
 
-from schemas.codes import ErrorCode, Status
+from schemas.codes import EntryKind, ErrorCode, Status
 from schemas.topics import OUTCOMES
 from services.policy import Policy
 from services.recorder import erasures as erasing
 from services.recorder.late import LateEntries
 from services.router.release import Releaser
-from services.runtime import vault
+from services.runtime import ledger, vault
 from services.runtime.faultpoints import FaultPoint
 from services.runtime.ids import now
-from services.runtime.ledger import verify_chain
+from services.runtime.ledger import ChainWriter, verify_chain
 
 _SQL = sql.load("erasure")
 OUTPUT = {"choices": [{"message": {"content": "bonjour"}}]}
@@ -242,6 +242,23 @@ async def test_an_answer_put_aside_after_the_erasure_leaves_its_cost(flow: Flow)
     assert sorted(entry.kind for entry in chain[-2:]) == ["erased", "late_result"]
     assert verify_chain(chain) is None
     assert COST in next(entry for entry in chain if entry.kind == "late_result").body
+
+
+async def test_nothing_is_stored_for_a_record_on_the_list(flow: Flow) -> None:
+    """By whoever still has its key: beside an append, or within it."""
+    record_id, chain = await flow.decided(job())
+    await ask(flow.host, record_id)
+    await erasures(flow).run()
+    piece = vault.Content(record_id, uuid4(), vault.REQUEST, b"late")
+    async with flow.host.pool.acquire() as writer, writer.transaction():
+        await writer.execute(_SQL["write_something"], record_id)
+        await vault.store(writer, [piece])
+    assert await left_of(flow.host, record_id) == GONE
+    late = ChainWriter(record_id, chain[-1].head)
+    late.add(EntryKind.ATTEMPT_STARTED, {}, now())
+    async with flow.host.pool.acquire() as writer:
+        assert await ledger.append(writer, [ledger.writes(late, chain[-1].head, now())], [piece]) == {}
+    assert await left_of(flow.host, record_id) == GONE
 
 
 async def test_an_erasure_waits_for_whoever_may_still_store_content(flow: Flow) -> None:

@@ -81,11 +81,12 @@ def ask_subject(
 # -- recorder ---------------------------------------------------------------------------------------------------------
 
 
-@reads("erasure.any", "?column?")
-def any_left(scope: Scope) -> Answer:
+@reads("erasure.waiting", "seconds")
+def waiting(scope: Scope) -> Answer:
     tables = scope.tables
-    waiting = any(row.request is not None for row in tables.erased_subject.values())
-    return [(waiting or any(row.done_at is None for row in tables.erasure.values()),)]
+    since = [row.erased_at for row in tables.erased_subject.values() if row.request is not None]
+    since += [row.asked_at for row in tables.erasure.values() if row.done_at is None]
+    return [((scope.clock() - min(since)).total_seconds() if since else None,)]
 
 
 @writes("erasure.set_horizons")

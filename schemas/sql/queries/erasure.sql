@@ -17,10 +17,11 @@ INSERT INTO record.subject (tenant, subject_hmac, record_id) SELECT * FROM unnes
 -- Which records these new ones run again.
 INSERT INTO record.replay (record_id, replay_of) SELECT * FROM unnest($1::uuid[], $2::uuid[]);
 
--- name: any
--- Whether there is anything to erase: asked every second.
-SELECT EXISTS (SELECT FROM record.erasure WHERE done_at IS NULL)
-    OR EXISTS (SELECT FROM record.erased_subject WHERE request IS NOT NULL);
+-- name: waiting
+-- For how many seconds the oldest request has waited; null where there is nothing to erase. Asked every second.
+SELECT extract(epoch FROM clock_timestamp() - least(
+    (SELECT min(asked_at) FROM record.erasure WHERE done_at IS NULL),
+    (SELECT min(erased_at) FROM record.erased_subject WHERE request IS NOT NULL)))::double precision;
 
 -- name: set_horizons
 -- What must have ended before these are erased: every transaction that had a number when the request was first seen.
