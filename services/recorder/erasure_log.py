@@ -18,6 +18,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.runtime.durable import sync_folder
+
 _OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 Cause = Literal["record", "subject", "replay", "retention"]
 
@@ -62,7 +64,7 @@ class ErasureLog:
         finally:
             os.close(file)
         if new:
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
 
 def read(path: Path) -> tuple[Sequence[Line], int]:
@@ -82,12 +84,3 @@ def read(path: Path) -> tuple[Sequence[Line], int]:
 def _end_of_what_was_cut_off(file: int) -> bytes:
     size = os.fstat(file).st_size
     return b"\n" if size and os.pread(file, 1, size - 1) != b"\n" else b""
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
