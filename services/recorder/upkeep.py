@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.recorder.retention import OnePeriod, Retention, RetentionPass
+from services.recorder.retention import RetentionPass
 from services.runtime import queries
 from services.runtime.host import Host
 from services.runtime.ids import first_record_id
@@ -24,10 +24,10 @@ ORPHANS_AT_ONCE: Final = 5_000
 class Upkeep:
     """Slow housekeeping, done by every recorder and harmless when done twice."""
 
-    def __init__(self, host: Host, retention: Retention | None = None) -> None:
-        """Take the host's parts, and how long content is kept, if not as the settings say."""
+    def __init__(self, host: Host) -> None:
+        """Take the host's parts."""
         self._host = host
-        self._retention = RetentionPass(host, retention or OnePeriod(host.settings.retention_days))
+        self._retention = RetentionPass(host)
         self._looked_until = UUID(int=0)
 
     async def run_once(self, now: datetime) -> None:
