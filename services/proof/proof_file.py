@@ -88,10 +88,10 @@ class ProofFile:
                     )
                     for entry in document["entries"]
                 ],
-                access_log=[
+                access_log=tuple(
                     Access(**{name: str(line[name]) for name in ("login", "at", "reason", "entry_id", "kind")})
                     for line in document.get("access_log", ())
-                ],
+                ),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ProofFileError("the file is not a proof") from None

@@ -258,6 +258,10 @@ async def test_functions_are_called_by_those_they_are_for(login: Login, name: st
         "ask_erasure_of_subject": ("oncall",),
         "list_erasure": ("recorder",),
         "sealed_before": ("recorder",),
+        "ask": ("oncall",),
+        "hand_out": ("oncall",),
+        "record_key_of": ("oncall",),
+        "tenant_key_of": ("oncall",),
         "append_nothing": SERVICES,
     }
     for statement, may in callers.items():
@@ -275,7 +279,8 @@ async def test_content_and_keys_are_read_by_those_who_need_them(login: Login, na
         "keyring.tenant_key": ("classifier",),
     }
     for table, may in readers.items():
-        assert await refused(connection, _SQL["select"].format(table=table)) == (name not in may)
+        for reading in ("select", "copy_to", "count"):
+            assert await refused(connection, _SQL[reading].format(table=table)) == (name not in may), table
         for action in ("update", "truncate", "drop"):
             column = "wrapped" if table.startswith("keyring.") else "record_id"
             statement = _SQL[action].format(table=table, column=column)
@@ -305,6 +310,39 @@ async def test_an_erasure_carries_the_login_that_asked_for_it(
     assert {row["record_id"]: row["state"] for row in rows} == {record_id: "asked", unknown: "unknown"}
     [row] = await connection.fetch(_SQL["erasures"])
     assert tuple(row) == (record_id, "record", "ticket 7", logins["oncall"])
+
+
+@pytest.mark.parametrize("name", RESTRICTED)
+async def test_the_access_log_is_read_on_call_and_written_by_nobody(login: Login, name: str) -> None:
+    connection = await login(name)
+    for action in ("select", "insert", "copy", "update", "delete", "merge", "truncate", "drop", "drop_trigger"):
+        may = name == "oncall" and action == "select"
+        statement = _SQL[action].format(table="record.access_log", column="reason")
+        assert await refused(connection, statement) != may, f"{name}: {statement}"
+
+
+async def test_the_access_log_refuses_change_to_anybody(connection: Connection) -> None:
+    await connection.execute(_SQL["note_access"])
+    for replica in (False, True):
+        if replica:
+            await connection.execute(_SQL["as_replica"])
+        for action in ("update", "delete", "truncate", "merge"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+                await connection.execute(_SQL[action].format(table="record.access_log", column="reason"))
+
+
+async def test_an_analyst_reaches_nothing_but_facts(login: Login, connection: Connection) -> None:
+    """Whatever there is by now and later: every relation and function that is not one of the facts is refused."""
+    analyst = await login("analyst")
+    relations = [row["name"] for row in await connection.fetch(_SQL["relations_but_facts"])]
+    assert {"vault.content", "keyring.record_key", "keyring.tenant_key", "record.entry", "record.access_log"} <= {
+        *relations
+    }
+    for relation in relations:
+        for reading in ("select", "count", "copy_to"):
+            assert await refused(analyst, _SQL[reading].format(table=relation)), f"{reading} {relation}"
+    callable_ = [row["name"] for row in await analyst.fetch(_SQL["callable"])]
+    assert callable_ == ["facts.id_from", "facts.schema_version"]
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------

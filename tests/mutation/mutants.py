@@ -13,6 +13,7 @@ from typing import Final
 SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
+PLACES: Final = "tests/integration/test_keyring_places.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
 ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
@@ -62,7 +63,8 @@ MUTANTS: Final = (
     Mutant(
         "a call is made without its intent",
         "services/executor/work.py",
-        "        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))\n"
+        "        stored = await self.tools.store.append("
+        "AppendRequest(ledger.writes(writer, self.head, now), content))\n"
         "        if stored is not None and not (_is",
         "        stored = None\n        if stored is not None and not (_is",
         shows="a claim that is not stored",
@@ -196,5 +198,19 @@ MUTANTS: Final = (
         '            await self._destroy([row["record_id"] for row in due])\n'
         '            await self._begin([row for row in due if not row["begun"]])\n',
         suite=ERASURE,
+    ),
+    Mutant(
+        "content is handed out in the transaction that notes it",
+        "schemas/sql/migrations/0006_vault.sql",
+        "\n        AND l.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()",
+        "",
+        suite=PLACES,
+    ),
+    Mutant(
+        "content is stored for a claim that did not go in",
+        "schemas/sql/queries/ledger.sql",
+        "    WHERE c.record_id NOT IN (SELECT s.record_id FROM stored s)\n",
+        "",
+        suite="tests/simulation/contract/test_contract_record.py",
     ),
 )

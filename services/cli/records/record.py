@@ -28,10 +28,13 @@ from services.proof.proof_file import Access
 from services.runtime import ledger, queries
 from services.runtime.ledger import Entry
 from services.runtime.postgres import open_pool
+from services.runtime.settings import Settings
 
 _SQL = queries.load("cli_records")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of records.", metavar="ID...")]
+_Read = tuple[list[Entry], list[asyncpg.Record]]
+"""A record's chain, and what replays it."""
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000)]
 
 
@@ -180,28 +183,34 @@ def explain(ids: Ids = None, key: select.Keys = None, json: Json = False) -> Non
     )
 
 
-async def _read(ids: Sequence[UUID], keys: Sequence[str]) -> list[tuple[list[Entry], list[asyncpg.Record]]]:
-    if not ids and not keys:
-        raise typer.BadParameter("name a record, or a job by --key TENANT/KEY", param_hint="ID")
+async def _read(ids: Sequence[UUID], keys: Sequence[str]) -> list[_Read]:
     settings = load_settings()
     pool = await open_pool(settings.database_url, service="cli", size=1)
     try:
-        wanted = await select.resolve(pool, settings, ids, keys)
-        chains = await ledger.read_chains(pool, wanted)
-        for record_id in wanted:
-            if record_id not in chains:
-                raise select.NoSuchRecordError(f"there is no record {record_id}")
-        return [(chains[r], list(await pool.fetch(_SQL["replays_of"], r))) for r in wanted]
+        return await _records(pool, settings, ids, keys)
     finally:
         await pool.close()
 
 
+async def _records(
+    pool: asyncpg.Pool[Any], settings: Settings, ids: Sequence[UUID], keys: Sequence[str]
+) -> list[_Read]:
+    if not ids and not keys:
+        raise typer.BadParameter("name a record, or a job by --key TENANT/KEY", param_hint="ID")
+    wanted = await select.resolve(pool, settings, ids, keys)
+    chains = await ledger.read_chains(pool, wanted)
+    for record_id in wanted:
+        if record_id not in chains:
+            raise select.NoSuchRecordError(f"there is no record {record_id}")
+    return [(chains[r], list(await pool.fetch(_SQL["replays_of"], r))) for r in wanted]
+
+
 async def _show(ids: Sequence[UUID], keys: Sequence[str], reason: str | None) -> list[_Shown]:
-    records = await _read(ids, keys)
     settings = load_settings()
-    chains = [chain for chain, _ in records]
     pool = await open_pool(settings.database_url, service="cli", size=1)
     try:
+        records = await _records(pool, settings, ids, keys)
+        chains = [chain for chain, _ in records]
         pieces = {} if reason is None else await content.read(pool, settings, chains, reason)
         logs = await content.access_logs_of(pool, [chain[0].record_id for chain in chains])
     finally:

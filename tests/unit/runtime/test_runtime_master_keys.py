@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runtime_settings import make_settings
 
 from services.runtime.master_keys import MasterKey, MasterKeyError, MasterKeys, WrappedKeyDamagedError
 
@@ -79,3 +80,17 @@ def test_no_master_key_is_an_error_for_people(tmp_path: Path) -> None:
     for missing in (None, tmp_path / "none"):
         with pytest.raises(MasterKeyError):
             MasterKeys.read(missing)
+
+
+def test_keys_come_from_the_file_or_the_variable_and_not_from_both(tmp_path: Path) -> None:
+    file = tmp_path / "master"
+    file.write_text(IN_BASE64[0])
+
+    assert MasterKeys.of(make_settings(WAYBILL_MASTER_KEY_FILE=file)).names == [OLD.name]
+    given = make_settings(WAYBILL_MASTER_KEY=",".join(reversed(IN_BASE64)))
+    assert MasterKeys.of(given).names == [NEW.name, OLD.name]
+    assert not any(secret in f"{given!r} {given.master_key}" for secret in IN_BASE64)
+    with pytest.raises(MasterKeyError, match="both"):
+        MasterKeys.of(make_settings(WAYBILL_MASTER_KEY_FILE=file, WAYBILL_MASTER_KEY=IN_BASE64[1]))
+    with pytest.raises(MasterKeyError):
+        MasterKeys.of(make_settings())
