@@ -216,7 +216,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "content is handed out in the transaction that notes it",
-        "schemas/sql/migrations/0006_vault.sql",
+        "schemas/sql/migrations/0007_erasure.sql",
         "\n        AND l.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()",
         "",
         suite=PLACES,
