@@ -1,4 +1,5 @@
--- Costs corrected by people: an invoice that says otherwise becomes an entry after the seal, and a row of facts.attempt.
+-- Costs corrected by people: an invoice that says otherwise becomes an entry after the seal, and a row of facts.attempt;
+-- and room for the sums of what providers say that they counted.
 
 INSERT INTO record.transition (after, kind)
 SELECT after, unnest(string_to_array(kinds, ' '))
@@ -55,3 +56,10 @@ COMMENT ON COLUMN facts.attempt.outcome IS
 COMMENT ON COLUMN facts.attempt.finished_at IS 'When its answer, or the correction, was recorded.';
 COMMENT ON COLUMN facts.attempt.cost_usd IS 'US dollars; 0 where no charge is known; what to add, or to take off, in rows of corrections.';
 COMMENT ON COLUMN facts.cost_by_model_daily.cost_usd IS 'US dollars, late answers and corrections included, each on its own day.';
+
+-- A sum of counts, each as large as a provider cares to say, may be larger than any of them.
+ALTER TABLE facts.request
+    ALTER COLUMN input_tokens TYPE bigint,
+    ALTER COLUMN cached_input_tokens TYPE bigint,
+    ALTER COLUMN output_tokens TYPE bigint,
+    ALTER COLUMN reasoning_tokens TYPE bigint;
