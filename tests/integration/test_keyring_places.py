@@ -18,6 +18,7 @@ from click.testing import Result
 from support import sql
 from support.attempts import SENT, answered
 from support.databases import new_keyring
+from support.erasing import ask, erasures
 from support.flow import Flow, decide, record_of, seal
 from support.jobs import TENANT, job, replay, take_in
 from support.logins import as_login
@@ -130,6 +131,19 @@ async def test_orphans_are_swept(flow: Flow, keys: asyncpg.Pool[Any]) -> None:
 
     assert await upkeep.sweep_orphan_keys(now() + timedelta(hours=2)) == 1
     assert set(await flow.host.keyring.load([orphan, known])) == {known}
+
+
+async def test_what_is_erased_is_gone_wherever_keys_are(
+    flow: Flow, settings: Settings, keys: asyncpg.Pool[Any]
+) -> None:
+    erased, kept = (
+        await an_answered_record(flow, idempotency_key="1"),
+        await an_answered_record(flow, idempotency_key="2"),
+    )
+    await ask(flow.host, erased)
+    assert await erasures(flow).run() == 1
+    assert set(await PostgresKeyring(keys, MasterKeys.of(settings)).load([erased, kept])) == {kept}
+    assert await flow.host.pool.fetchval(_SQL["contents"], erased) == 0
 
 
 # -- reading content --------------------------------------------------------------------------------------------------

@@ -37,3 +37,6 @@ SELECT kind FROM vault.hand_out($1, $2);
 -- name: ask_and_take
 -- Both in one statement, and therefore in one transaction.
 WITH asked AS MATERIALIZED (SELECT vault.ask($1, $2) AS access) SELECT h.kind FROM asked, vault.hand_out($1, asked.access) AS h;
+
+-- name: contents
+SELECT count(*) FROM vault.content WHERE record_id = $1;
