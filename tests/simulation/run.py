@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from unittest import mock
@@ -14,6 +14,7 @@ from uuid import UUID
 from services.runtime import ledger, surroundings
 from services.runtime.ledger import Entry, Writes
 from services.runtime.postgres import Connection
+from services.runtime.vault import Content
 from simulation.backend import Backend, OnCall
 from simulation.cluster import Cluster
 from simulation.disks import disks
@@ -102,9 +103,11 @@ def _counted(world: World) -> Callable[..., Awaitable[dict[UUID, list[Entry]]]]:
     """Return the ledger's ``append``, that counts what met stored rows."""
     append = ledger.append
 
-    async def counted(connection: Connection, chains: Iterable[Writes]) -> dict[UUID, list[Entry]]:
+    async def counted(
+        connection: Connection, chains: Iterable[Writes], contents: Sequence[Content] = ()
+    ) -> dict[UUID, list[Entry]]:
         given = list(chains)
-        stored = await append(connection, given)
+        stored = await append(connection, given, contents)
         ids = {chain.entries[0].entry_id for chain in given}
         for rows in stored.values():
             met = "redelivery" if rows and rows[0].entry_id in ids else "stale writer"

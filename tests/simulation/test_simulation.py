@@ -53,6 +53,8 @@ MET = {
     "answer_recovered": 1,
     "rebalance with calls in flight": 20,
     "redelivery met a stored row": 20,
+    "feedback_taken": 100,
+    "feedback_refused": 100,
 }
 """How often each fault and situation must have come about in a thousand seeds."""
 

@@ -76,3 +76,7 @@ SELECT relname FROM pg_class WHERE relname LIKE '%\_fresh' AND relkind = 'r';
 -- name: call
 -- A function for the owner alone.
 SELECT * FROM facts.{function}('2026-01-01');
+
+-- name: digest
+-- Of all rows of a table, whatever their order; and how many they are.
+SELECT md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) AS digest, count(*) AS rows FROM facts.{table} AS t;
