@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -19,11 +19,13 @@ from simulation.memory_tables import Fact, Tables, insert
 
 _TABLE = re.compile(r"CREATE TABLE facts\.(\w+) \((.*?)\n\)", re.DOTALL)
 _ADDED = re.compile(r"ALTER TABLE facts\.(\w+)\n((?:    ADD COLUMN .*\n)+)")
+_RETYPED = re.compile(r"ALTER TABLE facts\.(\w+)\n((?:    ALTER COLUMN \w+ TYPE .*\n)+)")
+_NEW_TYPE = re.compile(r"ALTER COLUMN (\w+) TYPE (\w+)")
 _COLUMN = re.compile(
     r"^    ([a-z_]+) +(double precision|\w+)( +NOT NULL)?(?: +CHECK \(\w+ IN \((.*)\)\))?,?$", re.MULTILINE
 )
 _KEY = re.compile(r"PRIMARY KEY \((.*)\)")
-_INTEGERS: Final = range(-(2**31), 2**31)
+_INTEGERS: Final = {"integer": range(-(2**31), 2**31), "bigint": range(-(2**63), 2**63)}
 _FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "uuid": lambda value: isinstance(value, UUID),
     "timestamptz": lambda value: isinstance(value, datetime),
@@ -31,6 +33,7 @@ _FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "jsonb": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: isinstance(value, int),
+    "bigint": lambda value: isinstance(value, int),
     "double precision": lambda value: isinstance(value, int | float),
     "numeric": lambda value: isinstance(value, int | Decimal),
 }
@@ -62,7 +65,13 @@ def fact_tables() -> Mapping[str, FactTable]:
     added: dict[str, str] = {}
     for name, body in _ADDED.findall(text):
         added[name] = added.get(name, "") + body.replace("ADD COLUMN ", "").replace(";", "")
-    return {name: _table(f"{body}\n{added.get(name, '')}") for name, body in _TABLE.findall(text)}
+    tables = {name: _table(f"{body}\n{added.get(name, '')}") for name, body in _TABLE.findall(text)}
+    for name, body in _RETYPED.findall(text):
+        columns = dict(tables[name].columns)
+        for column, type_ in _NEW_TYPE.findall(body):
+            columns[column] = replace(columns[column], type=type_)
+        tables[name] = replace(tables[name], columns=columns)
+    return tables
 
 
 def copy(tables: Tables, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
@@ -95,7 +104,7 @@ def _require(name: str, column: Column, value: Any) -> None:
         return
     if not _FITS[column.type](value):
         raise TypeError(f"the value of column {name!r} is no {column.type}")
-    if column.type == "integer" and value not in _INTEGERS:
+    if column.type in _INTEGERS and value not in _INTEGERS[column.type]:
         raise OverflowError("value out of int32 range")
     if isinstance(value, str):
         require_text(value)

@@ -13,7 +13,15 @@ from services.runtime.ids import new_record_id
 from simulation.contract import Connection
 from simulation.memory_facts import fact_tables
 
-VALUES = {"timestamptz": AT, "text": "attempt", "jsonb": "{}", "boolean": False, "integer": 1, "numeric": 1}
+VALUES = {
+    "timestamptz": AT,
+    "text": "attempt",
+    "jsonb": "{}",
+    "boolean": False,
+    "integer": 1,
+    "bigint": 1,
+    "numeric": 1,
+}
 VALUES |= {"double precision": 0.5}
 
 
@@ -48,7 +56,8 @@ async def test_a_fact_goes_in_once(connection: Connection, table: str) -> None:
         ("feedback", {"edit_ratio": "half"}, TypeError),
         ("attempt", {"unknown": 1}, asyncpg.UndefinedColumnError),
         # What the driver itself refuses in a COPY comes as it is.
-        ("request", {"input_tokens": 2**31}, OverflowError),
+        ("attempt", {"input_tokens": 2**31}, OverflowError),
+        ("request", {"input_tokens": 2**63}, OverflowError),
         ("request", {"tenant": 7}, TypeError),
         ("request", {"tenant": "\ud800"}, UnicodeEncodeError),
     ],

@@ -222,7 +222,14 @@ class Side:
 
     async def _copy(self, step: Call) -> None:
         columns = fact_tables()["attempt"].columns
-        values = {"timestamptz": AT, "text": "attempt", "boolean": False, "integer": step.b, "numeric": step.c}
+        values = {
+            "timestamptz": AT,
+            "text": "attempt",
+            "boolean": False,
+            "integer": step.b,
+            "bigint": step.b,
+            "numeric": step.c,
+        }
         row = [self._things.records[step.a % FEW] if c.type == "uuid" else values[c.type] for c in columns.values()]
         await self._connection.copy_records_to_table("attempt", schema_name="facts", columns=[*columns], records=[row])
 
