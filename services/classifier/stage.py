@@ -98,7 +98,9 @@ class ClassifierStage:
 
     async def _bound(self, items: Sequence[Item]) -> tuple[list[Item], list[Outgoing]]:
         """Return the items that are some tenant's, each as that tenant's, and dead letters for the others."""
-        if any(isinstance(item.bound, Refusal) for item in items) and await self._host.tenants.caught_up():
+        if any(isinstance(item.bound, Refusal) for item in items):
+            # Bound again also where this look finds nothing new: news may have come since the messages were read.
+            await self._host.tenants.caught_up()
             items = [self.read(item.record) if isinstance(item.bound, Refusal) else item for item in items]
         bound: list[Item] = []
         refused: list[Outgoing] = []

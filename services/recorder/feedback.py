@@ -95,7 +95,9 @@ class FeedbackStage:
 
     async def _bound(self, items: Sequence[Item]) -> tuple[list[Item], list[Outgoing]]:
         """Return the items that are their tenant's, and dead letters for the others."""
-        if any(isinstance(item.bound, Refusal) for item in items) and await self._host.tenants.caught_up():
+        if any(isinstance(item.bound, Refusal) for item in items):
+            # Bound again also where this look finds nothing new: news may have come since the messages were read.
+            await self._host.tenants.caught_up()
             items = [self.read(item.record) for item in items]
         bound: list[Item] = []
         refused: list[Outgoing] = []

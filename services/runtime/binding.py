@@ -27,8 +27,8 @@ class Binder:
     def bind(self, record: ConsumerRecord[Any, bytes], claimed: str | None) -> Bound | Refusal:
         """Return whose a record of Kafka is; ``claimed`` is the tenant that it names, if it names one.
 
-        Before a refusal counts, ask :meth:`TenantRegistry.caught_up` and bind again where that changed anything: a
-        message may follow the tenants that make it valid by less time than news of them take.
+        Before a refusal counts, ask :meth:`TenantRegistry.caught_up` and bind again: a message may follow the tenants
+        that make it valid by less time than news of them take, and news may come between the two.
         """
         return bind(
             self._settings.bare(record.topic),

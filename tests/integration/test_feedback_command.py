@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -35,6 +36,10 @@ def app() -> typer.Typer:
     app = typer.Typer()
     command.register(app)
     return app
+
+
+def _verdict(document: dict[str, Any]) -> str:
+    return str(document["verdict"])
 
 
 async def a_record(host: OpenHost, policy: Policy) -> UUID:
@@ -69,7 +74,7 @@ async def test_by_record_and_by_key(
         common | {"record_id": str(record_id), "verdict": "edited", "edit_ratio": 0.25},
         common | {"idempotency_key": KEY, "verdict": "rejected", "reason_code": "tone"},
     ]
-    assert sorted(documents, key=len) == sorted(wanted, key=len)
+    assert sorted(documents, key=_verdict) == sorted(wanted, key=_verdict)
     with pytest.raises(NoSuchRecordError):
         await run(app, settings, monkeypatch, str(uuid4()), "--verdict", "accepted")
 

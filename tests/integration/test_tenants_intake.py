@@ -231,3 +231,13 @@ async def test_allowed_regions_restrict_the_decision_and_say_so(flow: Flow) -> N
         assert decision["inputs"]["tenants"] == flow.host.tenants.current.name
         ruled_out = {out["rule"] for out in decision["ruled_out"]}
         assert ("tenant" in ruled_out) is not routed
+
+
+async def test_news_that_come_after_a_message_was_read_count_too(
+    flow: Flow, settings: Settings, tmp_path: Path
+) -> None:
+    read = flow.classifier.read(on(flow, job(tenant="late"), "late"))
+    await apply_tenants(settings, tmp_path / "tenants", late={"topics": True})
+    await flow.at("classifier").tenants.refresh()  # as whoever follows the tenants does meanwhile
+    messages = await flow.classifier.run([read])
+    assert len(going_to(flow.host, CLASSIFIED, messages)) == 1
