@@ -73,7 +73,7 @@ async def until_answered(waybill: Deployment, topic: Topic, keys: Sequence[str])
 
 
 async def until_buried(waybill: Deployment, count: int) -> list[bytes]:
-    """Return the values of the dead letters, once there are so many."""
+    """Return the values of the dead letters, once there are so many; one that is delivered again is buried again."""
     values: list[bytes] = []
 
     async def buried() -> bool:
@@ -105,7 +105,7 @@ async def test_a_tenant_applied_while_services_run_is_served_on_its_own_topics(
         ("late", "final", "succeeded", "mine"),
         ("late", "final", "rejected", "forged"),
     }
-    assert [orjson.loads(value)["idempotency_key"] for value in await until_buried(waybill, 1)] == ["unsigned"]
+    assert {orjson.loads(value)["idempotency_key"] for value in await until_buried(waybill, 1)} == {"unsigned"}
     assert await messages_of(settings, RESULTS, 0) == []
     before = await until_answered(waybill, own(RESULTS, "first"), ["before"])
     assert {one["tenant"] for one in before} == {"first"}
@@ -136,7 +136,7 @@ async def test_keys_rotate_without_a_job_lost_or_a_service_restarted(waybill: De
     await publish_with("k-1", "too late")
     await publish_with("k-2", "in time")
     await until_answered(waybill, RESULTS, ["in time"])
-    assert [orjson.loads(value)["idempotency_key"] for value in await until_buried(waybill, 1)] == ["too late"]
+    assert {orjson.loads(value)["idempotency_key"] for value in await until_buried(waybill, 1)} == {"too late"}
 
 
 @pytest.mark.parametrize("cap", [None, "0"])
