@@ -26,8 +26,6 @@ from benchmarks.harness import Bench, run_on_bench, statements
 from services.cli import docs_record
 from services.cli.export.run import Export, Month
 from services.runtime.ids import now
-from services.standalone.logins import ADMINISTRATOR
-from services.standalone.stack import Stack
 
 SQL: Final = statements(Path(__file__).parent / "sql" / "facts.sql")
 MORE: Final = (
@@ -109,7 +107,7 @@ async def export(database_url: str, folder: Path) -> Exported:
 async def measure(bench: Bench, records: int) -> dict[str, Any]:
     """Fill a database, ask all questions, export it."""
     await bench.prepare()
-    connection = await asyncpg.connect(Stack(bench.around.folder.root).database_url_of(ADMINISTRATOR))
+    connection = await asyncpg.connect(bench.settings.database_url)
     try:
         began = time.perf_counter()
         size = await fill(connection, records)

@@ -28,6 +28,7 @@ from services.runtime.errors import WaybillError
 from services.runtime.ids import new_record_id
 from services.runtime.settings import Settings
 from services.standalone.launch import run_once
+from services.standalone.logins import ADMINISTRATOR
 from services.standalone.plan import SERVICES, Plan, Surroundings, waybill
 from services.standalone.process import ProcessSpec, Supervised
 from services.standalone.stack import Stack
@@ -59,9 +60,10 @@ class Bench:
 
     @property
     def settings(self) -> Settings:
-        """What a client needs to know."""
+        """What somebody needs to know who may do everything: make tables beside the services, and look at all of theirs."""
         return Settings(
-            database_url=self.around.database_url, kafka_bootstrap_servers=self.around.kafka_bootstrap_servers
+            database_url=Stack(self.around.folder.root).database_url_of(ADMINISTRATOR),
+            kafka_bootstrap_servers=self.around.kafka_bootstrap_servers,
         )
 
     def simulator(self, *arguments: str) -> ProcessSpec:

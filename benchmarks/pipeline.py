@@ -144,7 +144,7 @@ async def measure(bench: Bench, side: Side, simulator: psutil.Process, *, reques
 
 
 async def _database_bytes(bench: Bench) -> int:
-    connection = await asyncpg.connect(bench.around.database_url)
+    connection = await asyncpg.connect(bench.settings.database_url)
     try:
         return int(await connection.fetchval(floor.SQL["database_bytes"]))
     finally:

@@ -32,8 +32,6 @@ from services.runtime import ledger
 from services.runtime.ids import new_record_id, now
 from services.runtime.ledger import ChainWriter
 from services.runtime.postgres import open_pool
-from services.standalone.logins import ADMINISTRATOR
-from services.standalone.stack import Stack
 
 SAMPLES: Final = ROOT / "schemas" / "history" / "v1"
 STAGES: Final = (
@@ -79,7 +77,7 @@ async def measure(bench: Bench, records: int) -> dict[str, float]:
     key = SigningKey("benchmark", Ed25519PrivateKey.generate())
     folder = CheckpointFolder(Path(bench.around.folder.root) / "checkpoints", key.public)
     # One login for everything: entries of all services, positions, and reading them.
-    url = Stack(bench.around.folder.root).database_url_of(ADMINISTRATOR)
+    url = bench.settings.database_url
     pool = await open_pool(url, service="benchmark", size=3, session=SESSION)
     try:
         await fill(pool, records)
