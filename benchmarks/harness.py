@@ -60,7 +60,7 @@ class Bench:
 
     @property
     def settings(self) -> Settings:
-        """What somebody needs to know who may do everything: make tables beside the services, and look at all of theirs."""
+        """What a client needs to know who may do everything, such as make tables beside the services'."""
         return Settings(
             database_url=Stack(self.around.folder.root).database_url_of(ADMINISTRATOR),
             kafka_bootstrap_servers=self.around.kafka_bootstrap_servers,

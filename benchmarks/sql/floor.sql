@@ -2,6 +2,8 @@
 -- One table for all hops of the floor: a row for each message that passed a hop.
 CREATE SCHEMA floor;
 CREATE TABLE floor.passed (id uuid PRIMARY KEY, message_id uuid NOT NULL, hop smallint NOT NULL, body bytea NOT NULL);
+GRANT USAGE ON SCHEMA floor TO PUBLIC;
+GRANT INSERT ON floor.passed TO PUBLIC;
 
 -- name: insert
 -- Store one batch of a hop.
