@@ -108,7 +108,8 @@ class ClassifierStage:
             if isinstance(item.bound, Refusal):
                 refused.append(self._refused(item, item.bound))
             else:
-                bound.append(replace(item, message=intake.bound_to(item.bound.tenant, item.message)))
+                message = intake.bound_to(item.bound.tenant, item.message)
+                bound.append(item if message is item.message else replace(item, message=message))
         return bound, refused
 
     def _refused(self, item: Item, refusal: Refusal) -> Outgoing:
@@ -165,17 +166,15 @@ class ClassifierStage:
                     arrivals.append(self._rejection(item, message))
                 case Replay() as replay:
                     arrivals.append(self._replay(item, replay, originals.get((replay.tenant, replay.record_id))))
-                case _:
-                    continue
-            published_at = intake.published_at(item.record.timestamp)
-            arrivals[-1] = replace(arrivals[-1], published_at=published_at)
         return arrivals
 
     def _job(self, item: Item, job: Job) -> Arrival:
         # Rejected under its own key: a job that ran in time is the same job when it is published again too late.
-        too_late = job.deadline is not None and job.deadline <= intake.published_at(item.record.timestamp)
+        published_at = intake.published_at(item.record.timestamp)
+        too_late = job.deadline is not None and job.deadline <= published_at
         return Arrival(
             source=arrival.source_of(item.record),
+            published_at=published_at,
             tenant=job.tenant,
             identity=arrival.job_identity(job, item.content, item.record, self._host.tenant_keys),
             record_id=new_record_id(),
@@ -186,8 +185,10 @@ class ClassifierStage:
         )
 
     def _rejection(self, item: Item, message: Rejected) -> Arrival:
-        source = arrival.source_of(item.record)
-        return arrival.rejection(message, item.content, source, self._host.tenant_keys, new_record_id())
+        rejected = arrival.rejection(
+            message, item.content, arrival.source_of(item.record), self._host.tenant_keys, new_record_id()
+        )
+        return replace(rejected, published_at=intake.published_at(item.record.timestamp))
 
     def _replay(self, item: Item, replay: Replay, original: bytes | None) -> Arrival:
         refusal = Rejected(replay.tenant, Fault(ErrorCode.INVALID_MESSAGE, "record_id"), {})
@@ -199,6 +200,7 @@ class ClassifierStage:
             return self._rejection(item, refusal)
         return Arrival(
             source=arrival.source_of(item.record),
+            published_at=intake.published_at(item.record.timestamp),
             tenant=job.tenant,
             identity=arrival.replay_identity(replay.tenant, replay.record_id, self._host.tenant_keys),
             record_id=new_record_id(),
