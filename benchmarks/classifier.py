@@ -127,7 +127,7 @@ class Measuring:
     def __init__(self, data: Path) -> None:
         self.report = Report()
         self._samples = {
-            path.stem: [(row, analyse(row["text"])) for row in map(json.loads, path.read_text().splitlines())]
+            path.stem: [(row, analyse(row["text"])) for row in map(json.loads, path.open(encoding="utf-8"))]
             for path in sorted(data.glob("*.jsonl"))
         }
 
