@@ -17,7 +17,11 @@ def data_class(finding_types: Collection[str], declared: str | None, truncated: 
     rules = data_class_rules()
     if declared is not None and declared not in rules.order:
         raise ValueError(f"unknown data class {declared!r}; known are {', '.join(rules.order)}")
-    ranks = [class_rank(type_) for type_ in finding_types]
+    types = set(finding_types)
+    ranks = [class_rank(type_) for type_ in types]
+    for rule in rules.together:
+        if all(types.intersection(alternatives) for alternatives in rule.each_of):
+            ranks.append(rules.order.index(rule.data_class))
     ranks.append(rules.order.index(rules.default if declared is None else declared))
     if truncated:
         ranks.append(len(rules.order) - 1)

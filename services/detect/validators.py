@@ -19,10 +19,13 @@ import phonenumbers
 from stdnum import iban, luhn
 from stdnum.fi import hetu
 
+from services.detect.check_digits import CHECKS
+
 Validator = Callable[[str], bool]
 
 # Regions whose national numbers are recognised as people write them, without the country's code.
-_PHONE_REGIONS: Final = ("US", "GB", "DE", "FR", "IT", "ES", "AU", "IN")
+_PHONE_REGIONS: Final = ("US", "GB", "DE", "FR", "IT", "ES", "AU", "IN", "TR", "BR", "NL", "SE", "JP", "ZA")
+_MOBILE_REGIONS: Final = ("PH", "TR", "GB", "FR", "DE", "SE")
 
 # Numbers that payment networks issue: how they begin and how long they are.
 _CARDS: Final = (
@@ -36,6 +39,11 @@ _CARDS: Final = (
 )
 
 _DATE_LIKE: Final = re.compile(r"\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d{2}|\d{3}-\d{2}-\d{4}")
+
+_NUMBERED: Final = re.compile(
+    r"(?!(?:19|20)\d\d$|\d{1,3}-(?:year|month|week|day))#?(?:[A-Za-z]{1,8}[-/]?){0,3}\d[A-Za-z0-9]*(?:[-/][A-Za-z0-9]+){0,4}"
+)
+_YEARS: Final = re.compile(r"^(?:19|20)\d\d-(?:(?:19|20)?\d\d$|\d\d-)|^\d{1,2}-\d{1,2}-\d{4}$")
 
 _NINO_PREFIX: Final = re.compile(r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]", re.IGNORECASE)
 
@@ -77,17 +85,37 @@ def iban_number(value: str) -> bool:
 
 
 def phone(value: str) -> bool:
-    """Ask the numbering plans: the one named after ``+``, else those of the usual regions; a date is no number."""
+    """Ask the numbering plans: how long numbers of the country named after ``+`` may be, else those of usual regions."""
     if _DATE_LIKE.fullmatch(value):
         return False
     if value.startswith("+"):
-        return _valid_phone(value, None)
-    return any(_valid_phone(value, region) for region in _PHONE_REGIONS)
+        return _phone(value, None, phonenumbers.is_possible_number)
+    return any(_phone(value, region, phonenumbers.is_valid_number) for region in _PHONE_REGIONS)
 
 
-def _valid_phone(value: str, region: str | None) -> bool:
+def phone_mobile(value: str) -> bool:
+    """Accept a number that is a mobile one in a region where people write it in one piece."""
+    return len(set(value)) > 3 and any(_phone(value, region, _is_mobile) for region in _MOBILE_REGIONS)
+
+
+def phone_turkey(value: str) -> bool:
+    """Accept a number of the Turkish plan, whose groups of three, three, two and two nobody else writes."""
+    return _phone(value, "TR", phonenumbers.is_valid_number)
+
+
+def phone_alone(value: str) -> bool:
+    """Accept what is a number in a region that writes ten digits, with or without a zero before them."""
+    regions = ("TR", "PH") if value.startswith("0") else ("TR",) if value.isdigit() else ("US", "TR")
+    return len(set(value)) > 3 and any(_phone(value, region, phonenumbers.is_valid_number) for region in regions)
+
+
+def _is_mobile(number: phonenumbers.PhoneNumber) -> bool:
+    return phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
+
+
+def _phone(value: str, region: str | None, test: Callable[[phonenumbers.PhoneNumber], bool]) -> bool:
     try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(value, region))
+        return test(phonenumbers.parse(value, region))
     except phonenumbers.NumberParseException:
         return False
 
@@ -155,6 +183,16 @@ def has_digit(value: str) -> bool:
     return any(character.isdigit() for character in value)
 
 
+def record_number(value: str) -> bool:
+    """Accept what a register numbers: digits, perhaps behind letters; no year, no measure, no ordinal."""
+    return _NUMBERED.fullmatch(value) is not None
+
+
+def plan_number(value: str) -> bool:
+    """Accept a record's number that cannot be a date or a small count: five characters with three digits."""
+    return record_number(value) and sum(map(str.isdigit, value)) >= 3 and len(value) >= 5 and not _YEARS.search(value)
+
+
 def secret(value: str) -> bool:
     """Accept what somebody typed as a password: no template, no mask, no word of documentation."""
     return len(value) >= 4 and len(set(value)) > 2 and _PLACEHOLDER.search(value) is None
@@ -168,7 +206,7 @@ def random_secret(value: str) -> bool:
     return -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values()) >= 3
 
 
-_OWN: Final[dict[str, Validator]] = {
+_OWN: Final[dict[str, Validator]] = CHECKS | {
     check.__name__: check
     for check in (
         birth_date,
@@ -179,8 +217,13 @@ _OWN: Final[dict[str, Validator]] = {
         ip_address,
         payment_card,
         phone,
+        phone_alone,
         phone_in_context,
+        phone_mobile,
+        phone_turkey,
+        plan_number,
         random_secret,
+        record_number,
         secret,
         uk_nino,
         us_ssn,
