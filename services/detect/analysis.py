@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from services.detect.findings import Analysis, Finding
+from services.detect.findings import Analysis, Finding, capped, without_overlaps
 from services.detect.language import UNDETERMINED, language
 from services.detect.lexicon import LEXICONS, high_stakes_domains, injection, scorer, task_family
-from services.detect.patterns import pattern_detector
+from services.detect.patterns import MAX_FINDINGS, pattern_detector, severity
+from services.detect.people import people
+from services.detect.places import located
 from services.detect.tokens import count_tokens
 
 # More than any job may hold: what lies beyond is not looked at, and the analysis says so.
@@ -39,7 +41,7 @@ def analyse(text: str) -> Analysis:
 
     looked_at, data = _utf8(text[:MAX_CHARACTERS])
     nothing: tuple[list[Finding], bool] = ([], True)
-    findings, more = attempt("patterns", lambda: pattern_detector().find(looked_at, data), nothing)
+    findings, more = attempt("findings", lambda: _findings(looked_at, data), nothing)
     task, task_confidence = attempt("tasks", lambda: task_family(data), ("chat", 0.0))
     injection_score, injection_suspected = attempt("injection", lambda: injection(data), (1.0, True))
     domains = attempt("domains", lambda: high_stakes_domains(data), HIGH_STAKES)
@@ -59,6 +61,15 @@ def analyse(text: str) -> Analysis:
         characters=len(text),
         detectors_failed=tuple(failed),
     )
+
+
+def _findings(text: str, data: bytes) -> tuple[list[Finding], bool]:
+    """Return what all detectors found, at most :data:`MAX_FINDINGS` without overlaps, and whether there may be more."""
+    found, truncated = pattern_detector().find(text, data)
+    named = [*people(text, MAX_FINDINGS), *located(text, MAX_FINDINGS)]
+    if named:
+        found = without_overlaps(found + named, severity)
+    return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
 
 
 def warm() -> None:

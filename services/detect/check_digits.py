@@ -87,7 +87,7 @@ def de_social_security(value: str) -> bool:
 def de_lanr(value: str) -> bool:
     """Hold a German physician's number to its check digit, the seventh."""
     digits = _ascii_digits(_compact(value))
-    if len(digits) != 9:
+    if len(digits) != 9 or len(set(digits)) < 2:
         return False
     total = sum(int(d) * (4, 9)[at % 2] for at, d in enumerate(digits[:6]))
     return (10 - total % 10) % 10 == int(digits[6])

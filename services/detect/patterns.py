@@ -83,7 +83,7 @@ class _Rule:
         if self.extend and (tail := self.extend.match(text, end, min(len(text), end + _MAX_TAIL_CHARACTERS))):
             end = tail.end()
         if self.value:
-            inner = self.value.search(text, start, end)
+            inner = self.value.search(text, max(0, start - self.pattern.back), end)
             if inner is None:
                 return None
             start, end = inner.span("value")

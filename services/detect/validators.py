@@ -38,6 +38,8 @@ _CARDS: Final = (
     (re.compile(r"50|5[6-8]|6[37]"), (16, 18, 19)),
 )
 
+_MEASURED: Final = re.compile(r"\b(?:minutes?|hours?|days?|weeks?|years?|percent|miles?|km|times|people|of|the|and|in|is)\b")
+
 _DATE_LIKE: Final = re.compile(r"\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d{2}|\d{3}-\d{2}-\d{4}")
 
 _NUMBERED: Final = re.compile(
@@ -161,6 +163,12 @@ def uk_nino(value: str) -> bool:
     return _NINO_PREFIX.match(value) is not None
 
 
+def street_address(value: str) -> bool:
+    """Accept a house number and a street, not a count of things or a time ("2 way", "5 minutes drive")."""
+    words = value.split()
+    return len(words) >= 3 and any(word[0].isupper() for word in words[1:-1]) and not _MEASURED.search(value)
+
+
 def birth_date(value: str) -> bool:
     """Accept numeric dates that exist in some order of day and month; dates with a month's name as they are."""
     numbers = [int(part) for part in re.findall(r"\d+", value)]
@@ -225,6 +233,7 @@ _OWN: Final[dict[str, Validator]] = CHECKS | {
         random_secret,
         record_number,
         secret,
+        street_address,
         uk_nino,
         us_ssn,
     )

@@ -45,6 +45,7 @@ class Pattern(_Strict):
       nothing to check, and would be found everywhere, is recognised in no other way;
     - ``extend``: matched from the end of the match, it lengthens it (open-ended tails cost nothing this way);
     - ``value``: searched inside the match, its group ``value`` is the finding (context words stay outside);
+    - ``back``: how many characters before the match ``value`` may begin: the engine finds the word that gives it away;
     - ``not_before``, ``not_after``: what may not end right before the finding, nor begin right after it;
     - ``validator``: a name from :mod:`services.detect.validators`; a longer match that fails gives way to a shorter;
     - ``max_length``: longer matches are no findings, in code points;
@@ -62,6 +63,7 @@ class Pattern(_Strict):
     validator: str | None = None
     extend: PythonRegex | None = None
     value: PythonRegex | None = None
+    back: Annotated[int, Field(ge=0, le=160)] = 0
     not_before: PythonRegex | None = None
     not_after: PythonRegex | None = None
     max_length: Annotated[int, Field(gt=0)] = 512

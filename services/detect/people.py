@@ -1,0 +1,226 @@
+"""Names of persons, by lists of names and by how names are written; no model.
+
+A run of capitalised words is a name when a given name stands in it beside another name, an initial or a word that is in
+no list; behind a title or words like "my name is"; or when it is a single name that is no other word. Words that make a
+company, a street or a disease of a name ("Hospital", "Street", "syndrome") unmake it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+from services.detect.findings import Finding
+from services.detect.places import places
+from services.detect.rules import names
+
+TYPE: Final = "person"
+
+_UPPER: Final = "".join(filter(str.isupper, map(chr, range(0x41, 0x530))))
+_TITLES: Final = frozenset(
+    "Mr Mrs Ms Miss Mister Dr Prof Professor Doctor Sir Madam Dame Rev Herr Frau Hr Fr Señor Señora Sr Sra Srta Dra Monsieur "
+    "Madame Mme Mlle Signor Signora Sig Dott Dottoressa Dhr Mevr Senhor Senhora Dom Don Judge Justice Nurse Sgt Capt Lt Col "
+    "Sen Gov Hon".split()
+)
+_ABBREVIATED: Final = "Dr|Mr|Mrs|Ms|Prof|St|Mt|Sr|Jr|Sra|Srta|Dra|Mme|Mlle|Hr|Fr|Sig|Dott|Rev|Hon|Sen|Gov|Capt|Lt|Col|Sgt|Dhr"
+_PART: Final = (
+    rf"(?:[{_UPPER}](?:\.|[^\W\d_]*(?:['’-][^\W\d_]+)*(?:(?<=Dr)|(?<=Mr)|(?<=Mrs)|(?<=Ms)|(?<=Prof)|(?<=Sr)|(?<=Jr)|(?<=Sra)"
+    r"|(?<=Mme)|(?<=Hr)|(?<=Fr)|(?<=Rev)|(?<=St)|(?<=Mt))\.|[^\W\d_]*(?:['’-][^\W\d_]+)*))"
+)
+_PARTICLES: Final = "van|von|de|der|den|del|della|di|da|das|dos|do|du|la|le|el|al|bin|ibn|bint|ben|ter|ten|zu|af|av"
+_RUN: Final = re.compile(rf"{_PART}(?: {{1,2}}(?:(?:{_PARTICLES}) ){{0,3}}{_PART}){{0,7}}")
+
+# What a name becomes when one of these is in its run: a company, a place, a work, an office.
+_ORGANISATION: Final = frozenset(
+    "Hospital Clinic Center Centre Medical Health Healthcare University College School Institute Foundation Inc Ltd LLC Corp "
+    "Corporation Company Co Group Bank Street St Avenue Ave Road Rd Drive Lane Boulevard Court Square Park Bridge River Lake "
+    "Mountain Mount Island Airport Station Church Cathedral Museum Library Theatre Hotel Restaurant Stadium County City Town "
+    "Village District Province State Republic Kingdom Union Party Committee Commission Council Department Ministry Agency Act "
+    "Law Treaty Prize Award Awards Cup League Club FC United Team Band Records Entertainment Studios Pictures Press News Times "
+    "Journal Magazine Post Show Game Project Program Programme System Systems Software Technologies Solutions Services "
+    "Partners Associates Holdings Industries International Global National Federal General Memorial Children Army Navy Force "
+    "Disease Syndrome Test Score Scale Criteria Method Theorem Law Effect Equation Day Week Month Year Series Edition Protocol "
+    "House Hall Building Tower Plaza Mall Store Market Capital Fund Trust Insurance Consulting GmbH AG SA SARL BV Unit Box Apt "
+    "Suite Province Region Street Airlines Motors Energy Foods Labs Guide Manual Report Policy Agreement".split()
+)
+# Behind a name, these say that a thing is named after somebody.
+_NAMED_AFTER: Final = re.compile(
+    r"(?:['’]s?)? (?:disease|syndrome|score|scale|criteria|test|sign|index|method|theorem|law|effect|equation|lymphoma|"
+    r"esophagus|oesophagus|classification|stage|staging|palsy|ulcers?|reflex|thyroiditis|contracture|catheter|curve|risk|"
+    r"distribution|algorithm|model|function|transform|series|constant|number|process|award|prize|virus|cells?|body|bodies|"
+    r"fracture|angle|formula|equation|encephalopathy|granulomatosis|arteritis|nodules?|maneuver|manoeuvre|study|trial)\b"
+)
+_EPONYMS: Final = frozenset(
+    "Alzheimer Parkinson Hodgkin Crohn Graves Hashimoto Cushing Addison Barrett Down Turner Marfan Raynaud Sjogren Sjögren Bell "
+    "Huntington Kawasaki Wilson Lyme Tourette Guillain Barre Barré Apgar Glasgow Framingham Whipple Wernicke Paget Meniere Ehlers "
+    "Danlos Peyronie Asperger Epstein Foley Doppler Holter Babinski Romberg Murphy Wells Ranson Gleason Breslow Charcot Korsakoff "
+    "Kaposi Wegener Takayasu Still Dupuytren Achilles Cesarean Bayes Gauss Euler Newton Fourier Laplace Markov Poisson Nobel Pulitzer "
+    "Markdown Python Java Ruby Celsius Fahrenheit Kelvin Lantus Ebola Zika Covid Christ Jesus Allah Buddha Bible Quran Koran Satan "
+    "Santa Halloween Hanukkah Victoria Lasso Monte Carlo Turing".split()
+)
+_PLAIN: Final = frozenset(
+    "The A An I It He She We You They This That These Those There Here What When Where Which Who Whom Whose Why How Is Are Was Were "
+    "Be Been Am Do Does Did Has Have Had Can Could Will Would Shall Should May Might Must And Or But Nor So Yet For With From Into "
+    "Over Under About After Before Since Until While If Then Else As At By In On Of Off To Up Down Out No Not Yes All Any Some Each "
+    "Every Other Such Same My Your His Her Its Our Their Me Him Us Them Please Thanks Thank Hello Hi Hey Dear Regards Sincerely Best "
+    "Let Make Get Give Go Come See Look Find Use Write Read Tell Ask Say Said Call Send Show Explain Describe Summarize Translate "
+    "January February March April June July August September October November December Monday Tuesday Wednesday Thursday Friday "
+    "Saturday Sunday English French German Spanish Italian American British Chinese Japanese Indian Russian European African Asian "
+    "Name Address Phone Email Date Subject Patient Customer User Client Member Mother Father Brother Sister Uncle Aunt Mom Dad Nurse "
+    "Doctor President King Queen Prince Princess Lord Lady Captain General Senator Governor Mayor Pope Saint New Old First Last North "
+    "South East West Great Little Big Good Bad More Most Very Just Also Only Even Now Still Question Answer Note Dr Mr Mrs Ms However".split()
+)
+_CUES: Final = frozenset(
+    "name named called nickname dear hi hey hello hallo hola bonjour ciao mr mrs ms miss dr signed regards sincerely cheers "
+    "patient pt client customer says said told asked replied wrote heißt ich bin appelle llamo chiamo nom nombre nome "
+    "founder author director ceo manager employee".split()
+)
+_MOST_WORDS: Final = 5
+
+
+@cache
+def _lists() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    loaded = names()
+    words = frozenset(loaded.words.split())
+    given, family = frozenset(loaded.given.split()), frozenset(loaded.family.split())
+    return given, family, words
+
+
+def people(text: str, limit: int) -> Iterator[Finding]:
+    """Yield the names of persons in ``text``, at most ``limit``."""
+    given, family, words = _lists()
+    known = given | family | _TITLES if False else given
+    found = 0
+    for run in _RUN.finditer(text):
+        start, end = run.span()
+        if start and (text[start - 1].isalnum() or text[start - 1] in "@/_#.$"):
+            continue
+        value = run.group()
+        if " " not in value:
+            name = value if value[-1:] not in ".s" else _bare(value)
+            if name in _PLAIN or name in _EPONYMS:
+                continue
+            single = _single(text, start, end, name, given, family, words)
+            if single:
+                found += 1
+                yield Finding(TYPE, start, start + len(name), single, "person_single")
+        else:
+            for begins, ends, confidence in _names(text, start, value, known, family, words):
+                found += 1
+                yield Finding(TYPE, begins, ends, confidence, "person_full" if confidence > 0.6 else "person_single")
+        if found >= limit:
+            return
+
+
+def _bare(word: str) -> str:
+    """Return a word without its possessive ending or full stop."""
+    if word.endswith(("'s", "’s")):
+        return word[:-2]
+    return word.rstrip(".'’")
+
+
+def _single(
+    text: str, start: int, end: int, name: str, given: frozenset[str], family: frozenset[str], words: frozenset[str]
+) -> float:
+    """Return how sure a lone capitalised word is a person's name, 0 when it is none."""
+    listed = name in given or name in family
+    if len(name) < 3 or (name.isupper() and not listed):
+        return 0.0
+    if listed and (name in words or _NAMED_AFTER.match(text, start + len(name)) or name in places()):
+        listed = False
+    before = text[max(0, start - 14) : start].rstrip(" :,\n").rpartition(" ")[2].rpartition("\n")[2].lower()
+    if before in _CUES and name[0].isupper() and not name.isupper() and (listed or name in given or name in family):
+        return 0.8
+    if not listed:
+        return 0.0
+    return 0.6 if name in given else 0.45
+
+
+def _names(
+    text: str, start: int, run: str, given: frozenset[str], family: frozenset[str], words: frozenset[str]
+) -> Iterator[tuple[int, int, float]]:
+    """Yield ``(start, end, confidence)`` of the names in a run of capitalised words."""
+    parts: list[tuple[int, str]] = []
+    at = start
+    for part in run.split(" "):
+        if part:
+            parts.append((at, part))
+        at += len(part) + 1
+    index = 0
+    while index < len(parts):
+        where, part = parts[index]
+        title = part.rstrip(".") in _TITLES and index + 1 < len(parts)
+        first = index + 1 if title else index
+        taken = _take(parts, first, titled=title, lists=(given, family, words))
+        if taken:
+            last_at, last = parts[taken - 1]
+            ends = last_at + len(last if _is_initial(last) else _bare(last))
+            begins = parts[first][0]
+            organisation = taken < len(parts) and parts[taken][1].rstrip(".") in _ORGANISATION
+            if not organisation and not _NAMED_AFTER.match(text, ends):
+                single = taken - first == 1 and not title
+                yield begins, ends, 0.5 if single else 0.85
+            index = taken
+        else:
+            index += 1
+
+
+def _take(
+    parts: list[tuple[int, str]],
+    first: int,
+    *,
+    titled: bool,
+    lists: tuple[frozenset[str], frozenset[str], frozenset[str]],
+) -> int:
+    """Return the index behind the name that begins at ``first``, or 0 for none."""
+    given, family, words = lists
+    head = _cased(parts[first][1])
+    if head in _PLAIN or head in _ORGANISATION or head in _EPONYMS or _is_initial(head):
+        if not (_is_initial(head) and first + 1 < len(parts) and _cased(parts[first + 1][1]) in family):
+            return 0
+    behind = first + 1
+    surnames = 0
+    while behind < len(parts) and behind - first < _MOST_WORDS:
+        word = parts[behind][1]
+        if word[0].islower():  # a particle belongs to the word after it
+            behind += 1
+            continue
+        cased = _cased(word)
+        if _is_initial(word):
+            surnames += 1
+        elif cased in _PLAIN or cased in _ORGANISATION or word.rstrip(".") in _TITLES or cased in places():
+            break
+        elif len(cased) == 1 or (word.isupper() and not parts[first][1].isupper()):
+            break
+        else:
+            surnames += 1
+        behind += 1
+        if word.endswith(("'s", "’s")):
+            break
+    while behind > first + 1 and parts[behind - 1][1][0].islower():
+        behind -= 1
+    if titled:
+        return behind
+    if head in given and (surnames or (head not in words and head not in places())):
+        return behind if surnames else first + 1
+    if head in places():
+        return 0
+    if surnames and head in family and head not in words:
+        second = _cased(parts[first + 1][1])
+        return behind if second in family or second in given or _is_initial(parts[first + 1][1]) else 0
+    if _is_initial(head) and surnames:
+        return behind
+    if surnames and head not in words and _cased(parts[first + 1][1]) in family and not _cased(parts[first + 1][1]) in words:
+        return behind
+    return first + 1 if head in family and head not in words and len(parts) == 1 else 0
+
+
+def _cased(word: str) -> str:
+    word = _bare(word)
+    return word.capitalize() if len(word) > 2 and word.isupper() else word
+
+
+def _is_initial(word: str) -> bool:
+    return len(word.rstrip(".")) == 1 and word[0].isupper() and word != "I" and word != "A"
