@@ -13,7 +13,7 @@ from functools import cache
 from typing import Final
 
 from services.detect.findings import Finding
-from services.detect.places import places
+from services.detect.places import EPONYMS, places
 from services.detect.rules import names
 
 TYPE: Final = "person"
@@ -52,14 +52,6 @@ _NAMED_AFTER: Final = re.compile(
     r"distribution|algorithm|model|function|transform|series|constant|number|process|award|prize|virus|cells?|body|bodies|"
     r"fracture|angle|formula|equation|encephalopathy|granulomatosis|arteritis|nodules?|maneuver|manoeuvre|study|trial)\b"
 )
-_EPONYMS: Final = frozenset(
-    "Alzheimer Parkinson Hodgkin Crohn Graves Hashimoto Cushing Addison Barrett Down Turner Marfan Raynaud Sjogren Sjögren Bell "
-    "Huntington Kawasaki Wilson Lyme Tourette Guillain Barre Barré Apgar Glasgow Framingham Whipple Wernicke Paget Meniere Ehlers "
-    "Danlos Peyronie Asperger Epstein Foley Doppler Holter Babinski Romberg Murphy Wells Ranson Gleason Breslow Charcot Korsakoff "
-    "Kaposi Wegener Takayasu Still Dupuytren Achilles Cesarean Bayes Gauss Euler Newton Fourier Laplace Markov Poisson Nobel Pulitzer "
-    "Markdown Python Java Ruby Celsius Fahrenheit Kelvin Lantus Ebola Zika Covid Christ Jesus Allah Buddha Bible Quran Koran Satan "
-    "Santa Halloween Hanukkah Victoria Lasso Monte Carlo Turing".split()
-)
 _PLAIN: Final = frozenset(
     "The A An I It He She We You They This That These Those There Here What When Where Which Who Whom Whose Why How Is Are Was Were "
     "Be Been Am Do Does Did Has Have Had Can Could Will Would Shall Should May Might Must And Or But Nor So Yet For With From Into "
@@ -91,7 +83,6 @@ def _lists() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
 def people(text: str, limit: int) -> Iterator[Finding]:
     """Yield the names of persons in ``text``, at most ``limit``."""
     given, family, words = _lists()
-    known = given | family | _TITLES if False else given
     found = 0
     for run in _RUN.finditer(text):
         start, end = run.span()
@@ -100,14 +91,14 @@ def people(text: str, limit: int) -> Iterator[Finding]:
         value = run.group()
         if " " not in value:
             name = value if value[-1:] not in ".s" else _bare(value)
-            if name in _PLAIN or name in _EPONYMS:
+            if name in _PLAIN or name in EPONYMS:
                 continue
             single = _single(text, start, end, name, given, family, words)
             if single:
                 found += 1
                 yield Finding(TYPE, start, start + len(name), single, "person_single")
         else:
-            for begins, ends, confidence in _names(text, start, value, known, family, words):
+            for begins, ends, confidence in _names(text, start, value, given, family, words):
                 found += 1
                 yield Finding(TYPE, begins, ends, confidence, "person_full" if confidence > 0.6 else "person_single")
         if found >= limit:
@@ -130,12 +121,17 @@ def _single(
         return 0.0
     if listed and (name in words or _NAMED_AFTER.match(text, start + len(name)) or name in places()):
         listed = False
-    before = text[max(0, start - 14) : start].rstrip(" :,\n").rpartition(" ")[2].rpartition("\n")[2].lower()
-    if before in _CUES and name[0].isupper() and not name.isupper() and (listed or name in given or name in family):
+    if _introduced(text, start) and name[0].isupper() and not name.isupper() and (listed or name in given or name in family):
         return 0.8
     if not listed:
         return 0.0
     return 0.6 if name in given else 0.45
+
+
+def _introduced(text: str, start: int) -> bool:
+    """Tell whether the word before says that a name follows."""
+    before = text[max(0, start - 14) : start].rstrip(" :,\n").rpartition(" ")[2].rpartition("\n")[2]
+    return before.lower() in _CUES
 
 
 def _names(
@@ -153,7 +149,8 @@ def _names(
         where, part = parts[index]
         title = part.rstrip(".") in _TITLES and index + 1 < len(parts)
         first = index + 1 if title else index
-        taken = _take(parts, first, titled=title, lists=(given, family, words))
+        introduced = index == 0 and len(parts) > 1 and _introduced(text, start)
+        taken = _take(parts, first, sure=title or introduced, lists=(given, family, words))
         if taken:
             last_at, last = parts[taken - 1]
             ends = last_at + len(last if _is_initial(last) else _bare(last))
@@ -171,13 +168,13 @@ def _take(
     parts: list[tuple[int, str]],
     first: int,
     *,
-    titled: bool,
+    sure: bool,
     lists: tuple[frozenset[str], frozenset[str], frozenset[str]],
 ) -> int:
-    """Return the index behind the name that begins at ``first``, or 0 for none."""
+    """Return the index behind the name that begins at ``first``, or 0 for none; ``sure`` when the words before say so."""
     given, family, words = lists
     head = _cased(parts[first][1])
-    if head in _PLAIN or head in _ORGANISATION or head in _EPONYMS or _is_initial(head):
+    if head in _PLAIN or head in _ORGANISATION or head in EPONYMS or _is_initial(head):
         if not (_is_initial(head) and first + 1 < len(parts) and _cased(parts[first + 1][1]) in family):
             return 0
     behind = first + 1
@@ -190,7 +187,9 @@ def _take(
         cased = _cased(word)
         if _is_initial(word):
             surnames += 1
-        elif cased in _PLAIN or cased in _ORGANISATION or word.rstrip(".") in _TITLES or cased in places():
+        elif cased in _PLAIN or cased in _ORGANISATION or word.rstrip(".") in _TITLES:
+            break
+        elif cased in places() and cased not in family:
             break
         elif len(cased) == 1 or (word.isupper() and not parts[first][1].isupper()):
             break
@@ -201,8 +200,8 @@ def _take(
             break
     while behind > first + 1 and parts[behind - 1][1][0].islower():
         behind -= 1
-    if titled:
-        return behind
+    if sure or (len(parts) > first + 1 and f"{head} {_cased(parts[first + 1][1])}" in places()):
+        return behind if sure else 0
     if head in given and (surnames or (head not in words and head not in places())):
         return behind if surnames else first + 1
     if head in places():
