@@ -28,7 +28,7 @@ FINDING_TYPES: dict[str, set[str]] = {name.upper(): {name} for name in _SAME} | 
     "PERSON": {"person"},
     "NAME": {"person"},
     "STREET_ADDRESS": {"address"},
-    "GPE": {"location"},
+    "GPE": {"location", "region"},
     "GEOGRAPHIC_LOCATION": {"location", "address"},
     "DATE_TIME": _DATES,
     "DATE": _DATES,
@@ -42,4 +42,4 @@ FINDING_TYPES: dict[str, set[str]] = {name.upper(): {name} for name in _SAME} | 
 }
 
 # Whatever of these stands in a clinical text makes it one about a person.
-PHI_TYPES = frozenset(type_ for types in FINDING_TYPES.values() for type_ in types) - {"url"}
+PHI_TYPES = frozenset(type_ for types in FINDING_TYPES.values() for type_ in types) - {"url", "region"}

@@ -87,6 +87,8 @@ class _Rule:
             if inner is None:
                 return None
             start, end = inner.span("value")
+        if end - start < self.pattern.min_length:
+            return None
         if self.not_before and self.not_before.search(text[max(0, start - _LOOK_BACK) : start]):
             return None
         if self.not_after and self.not_after.match(text, end):

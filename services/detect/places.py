@@ -11,6 +11,7 @@ from services.detect.findings import Finding
 from services.detect.rules import names
 
 TYPE: Final = "location"
+REGION: Final = "region"
 _MOST_WORDS: Final = 3
 # Names that diseases, scores and laws are called after, or that are no longer anybody's.
 EPONYMS: Final = frozenset(
@@ -36,6 +37,11 @@ def places() -> frozenset[str]:
     return frozenset(name.replace("_", " ") for name in names().places.split())
 
 
+@cache
+def _regions() -> frozenset[str]:
+    return frozenset(name.replace("_", " ") for name in names().regions.split())
+
+
 def located(text: str, limit: int) -> Iterator[Finding]:
     """Yield the places in ``text``, at most ``limit``; each with its American state when that follows."""
     known = places()
@@ -50,7 +56,10 @@ def located(text: str, limit: int) -> Iterator[Finding]:
                 continue
             state = _STATE.match(text, ends)
             found += 1
-            yield Finding(TYPE, begins, state.end() if state else ends, 0.75 if state else 0.6, "place")
+            if value[start:end] in _regions():
+                yield Finding(REGION, begins, ends, 0.7, "region")
+            else:
+                yield Finding(TYPE, begins, state.end() if state else ends, 0.75 if state else 0.6, "place")
         if found >= limit:
             return
 

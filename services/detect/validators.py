@@ -7,9 +7,7 @@ value as it stands in the text and answers yes or no; none raises for any string
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
-from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from importlib import import_module
@@ -20,6 +18,7 @@ from stdnum import iban, luhn
 from stdnum.fi import hetu
 
 from services.detect.check_digits import CHECKS
+from services.detect.secrets import SECRETS
 
 Validator = Callable[[str], bool]
 
@@ -48,16 +47,6 @@ _NUMBERED: Final = re.compile(
 _YEARS: Final = re.compile(r"^(?:19|20)\d\d-(?:(?:19|20)?\d\d$|\d\d-)|^\d{1,2}-\d{1,2}-\d{4}$")
 
 _NINO_PREFIX: Final = re.compile(r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]", re.IGNORECASE)
-
-# What stands where a secret would: templates, masks, and the words of documentation.
-_PLACEHOLDER: Final = re.compile(
-    r"[<$%]?[{<(\[%$]|\*{3}|x{4}|\.{3}|_{4}|"
-    r"^(?:your|my|the|an?|example|sample|dummy|test|fake|placeholder|redacted|none|null|true|false|undefined|password|"
-    r"passwd|pass|pw|secret|token|username|user|api[_-]?key|changeme)(?:$|[_\s-])|"
-    r"(?:^|[_-])(?:example|placeholder|here)(?:$|[_-])",
-    re.IGNORECASE,
-)
-
 
 def email(value: str) -> bool:
     """Hold a mail address to the lengths and dots of RFC 5321."""
@@ -201,20 +190,7 @@ def plan_number(value: str) -> bool:
     return record_number(value) and sum(map(str.isdigit, value)) >= 3 and len(value) >= 5 and not _YEARS.search(value)
 
 
-def secret(value: str) -> bool:
-    """Accept what somebody typed as a password: no template, no mask, no word of documentation."""
-    return len(value) >= 4 and len(set(value)) > 2 and _PLACEHOLDER.search(value) is None
-
-
-def random_secret(value: str) -> bool:
-    """Accept what a machine made: letters and digits in it, and at least 3 bits of entropy per character."""
-    if _PLACEHOLDER.search(value) or not has_digit(value) or not any(character.isalpha() for character in value):
-        return False
-    counts = Counter(value)
-    return -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values()) >= 3
-
-
-_OWN: Final[dict[str, Validator]] = CHECKS | {
+_OWN: Final[dict[str, Validator]] = CHECKS | SECRETS | {
     check.__name__: check
     for check in (
         birth_date,
@@ -230,9 +206,7 @@ _OWN: Final[dict[str, Validator]] = CHECKS | {
         phone_mobile,
         phone_turkey,
         plan_number,
-        random_secret,
         record_number,
-        secret,
         street_address,
         uk_nino,
         us_ssn,

@@ -48,6 +48,7 @@ class Pattern(_Strict):
     - ``back``: how many characters before the match ``value`` may begin: the engine finds the word that gives it away;
     - ``not_before``, ``not_after``: what may not end right before the finding, nor begin right after it;
     - ``validator``: a name from :mod:`services.detect.validators`; a longer match that fails gives way to a shorter;
+    - ``min_length``: a shorter finding is none;
     - ``max_length``: longer matches are no findings, in code points;
     - ``cost``: what one validation takes, in units of about 2 µs.
     """
@@ -66,6 +67,7 @@ class Pattern(_Strict):
     back: Annotated[int, Field(ge=0, le=160)] = 0
     not_before: PythonRegex | None = None
     not_after: PythonRegex | None = None
+    min_length: Annotated[int, Field(gt=0)] = 1
     max_length: Annotated[int, Field(gt=0)] = 512
     cost: Annotated[int, Field(gt=0)] = 1
 
@@ -80,7 +82,8 @@ class PatternFile(_Strict):
 class Names(_Strict):
     """Names that people and places have, blank-separated.
 
-    ``words`` are those of the names that are also words of everyday English.
+    ``words`` are those of the names that are also words of everyday English; ``regions`` are those of the places that
+    are countries and states, which say less about a person than a town does.
     """
 
     source: str
@@ -88,6 +91,7 @@ class Names(_Strict):
     family: str
     words: str
     places: str
+    regions: str
 
 
 class Lexicon(_Strict):
