@@ -25,7 +25,7 @@ MAX_VALIDATION: Final = 20_000
 # A tail (a key's body, a token's rest) is looked for this far; secrets are shorter.
 _MAX_TAIL_CHARACTERS: Final = 16_384
 # Characters before a finding that ``not_before`` sees.
-_LOOK_BACK: Final = 8
+_LOOK_BACK: Final = 16
 # Ends tried for one start, the longest first: an IBAN followed by words has about ten.
 _MAX_ENDS: Final = 32
 
@@ -50,6 +50,7 @@ class _Rule:
     alone: re.Pattern[str] | None
     extend: re.Pattern[str] | None
     value: re.Pattern[str] | None
+    unless: re.Pattern[str] | None
     not_before: re.Pattern[str] | None
     not_after: re.Pattern[str] | None
 
@@ -65,6 +66,7 @@ class _Rule:
             extend=compiled(pattern.extend),
             value=compiled(pattern.value or (rf"(?P<value>{pattern.regex})$" if pattern.words else None), pattern),
             alone=compiled(pattern.regex, pattern) if pattern.alone else None,
+            unless=compiled(pattern.unless),
             not_before=compiled(pattern.not_before and rf"(?:{pattern.not_before})\Z"),
             not_after=compiled(pattern.not_after or (r"\w" if pattern.words else None)),
         )
@@ -80,6 +82,7 @@ class _Rule:
 
     def span(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """Return the span of the finding within a match of the regex, or ``None`` if it is not one after all."""
+        matched = start
         if self.extend and (tail := self.extend.match(text, end, min(len(text), end + _MAX_TAIL_CHARACTERS))):
             end = tail.end()
         if self.value:
@@ -87,6 +90,8 @@ class _Rule:
             if inner is None:
                 return None
             start, end = inner.span("value")
+        if self.unless and self.unless.search(text, max(0, matched - _LOOK_BACK), start):
+            return None
         if end - start < self.pattern.min_length:
             return None
         if self.not_before and self.not_before.search(text[max(0, start - _LOOK_BACK) : start]):

@@ -30,6 +30,10 @@ _EXPRESSION: Final = re.compile(
 )
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DIGEST: Final = re.compile(r"^(?:sha(?:1|256|384|512)|md5)[-:]", re.IGNORECASE)
+_TELLING: Final = re.compile(
+    r"(?i)snapshot|release|\d+\.\d+\.\d+|\d{4}-\d{2}-\d{2}|\.(?:com|org|net|io|dev|json|yaml|yml|py|js|ts|go|txt|pem|key|crt|xml|html|"
+    r"png|jpe?g|svg|csv)\b|^v?\d+\.|^arn:|^urn:|^projects/|//|^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$"
+)
 _IDENTIFIER: Final = re.compile(r"[A-Za-z]+(?:[_-][A-Za-z]+)*")
 _SPECIAL: Final = re.compile(r"[!@#$%^&*?~+]")
 _MOST_PASSWORD: Final = 64
@@ -94,6 +98,16 @@ def spoken_secret(value: str) -> bool:
     return secret(value) and len(value) >= 6 and (_has_digit(value) or _SPECIAL.search(value[:-1]) is not None)
 
 
+def generated(value: str) -> bool:
+    """Accept what only a machine writes: letters and digits mixed, much entropy, and no path, version, date or digest."""
+    if not random_secret(value) or _EXPRESSION.search(value) or _DIGEST.match(value) or _TELLING.search(value):
+        return False
+    words = [part for part in re.split(r"[^A-Za-z]+", value) if len(part) > 3]
+    if words and sum(map(len, words)) > 0.6 * len(value) and all(word.islower() or word.istitle() for word in words):
+        return False
+    return entropy(value) >= (3.0 if re.fullmatch(r"[0-9a-fA-F-]+", value) else 3.3)
+
+
 def basic_credentials(value: str) -> bool:
     """Accept base64 of a name, a colon and a password."""
     try:
@@ -110,5 +124,5 @@ def _has_digit(value: str) -> bool:
 
 SECRETS: Final = {
     check.__name__: check
-    for check in (assigned_secret, basic_credentials, random_secret, secret, spoken_secret, token, unquoted_secret)
+    for check in (assigned_secret, basic_credentials, generated, random_secret, secret, spoken_secret, token, unquoted_secret)
 }

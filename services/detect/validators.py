@@ -94,12 +94,6 @@ def phone_turkey(value: str) -> bool:
     return _phone(value, "TR", phonenumbers.is_valid_number)
 
 
-def phone_alone(value: str) -> bool:
-    """Accept what is a number in a region that writes ten digits, with or without a zero before them."""
-    regions = ("TR", "PH") if value.startswith("0") else ("TR",) if value.isdigit() else ("US", "TR")
-    return len(set(value)) > 3 and any(_phone(value, region, phonenumbers.is_valid_number) for region in regions)
-
-
 def _is_mobile(number: phonenumbers.PhoneNumber) -> bool:
     return phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
 
@@ -185,6 +179,11 @@ def record_number(value: str) -> bool:
     return _NUMBERED.fullmatch(value) is not None
 
 
+def document_number(value: str) -> bool:
+    """Accept letters and at least five digits."""
+    return sum(map(str.isdigit, value)) >= 5
+
+
 def plan_number(value: str) -> bool:
     """Accept a record's number that cannot be a date or a small count: five characters with three digits."""
     return record_number(value) and sum(map(str.isdigit, value)) >= 3 and len(value) >= 5 and not _YEARS.search(value)
@@ -194,6 +193,7 @@ _OWN: Final[dict[str, Validator]] = CHECKS | SECRETS | {
     check.__name__: check
     for check in (
         birth_date,
+        document_number,
         email,
         fi_hetu,
         has_digit,
@@ -201,7 +201,6 @@ _OWN: Final[dict[str, Validator]] = CHECKS | SECRETS | {
         ip_address,
         payment_card,
         phone,
-        phone_alone,
         phone_in_context,
         phone_mobile,
         phone_turkey,

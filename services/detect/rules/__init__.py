@@ -48,6 +48,7 @@ class Pattern(_Strict):
     - ``back``: how many characters before the match ``value`` may begin: the engine finds the word that gives it away;
     - ``not_before``, ``not_after``: what may not end right before the finding, nor begin right after it;
     - ``validator``: a name from :mod:`services.detect.validators`; a longer match that fails gives way to a shorter;
+    - ``unless``: what may not be found between the beginning of the match and the value: names of other things;
     - ``min_length``: a shorter finding is none;
     - ``max_length``: longer matches are no findings, in code points;
     - ``cost``: what one validation takes, in units of about 2 µs.
@@ -65,6 +66,7 @@ class Pattern(_Strict):
     extend: PythonRegex | None = None
     value: PythonRegex | None = None
     back: Annotated[int, Field(ge=0, le=160)] = 0
+    unless: PythonRegex | None = None
     not_before: PythonRegex | None = None
     not_after: PythonRegex | None = None
     min_length: Annotated[int, Field(gt=0)] = 1
