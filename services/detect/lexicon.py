@@ -18,6 +18,11 @@ LEXICONS: Final = ("tasks", "domains", "injection")
 _TASK_EDGE: Final = 600
 _DOMAIN_EDGE: Final = 3_000
 
+# The label of a lexicon that speaks against all others, and how loudly; how near to the strongest a second domain is.
+_OTHER: Final = "other"
+_AGAINST: Final = 0.5
+_BESIDE: Final = 0.6
+
 # A text without any cue: a question is one, anything else is talk.
 _QUESTION: Final = "qa"
 _TALK: Final = "chat"
@@ -68,11 +73,22 @@ def task_family(data: bytes) -> tuple[str, float]:
 
 
 def high_stakes_domains(data: bytes) -> tuple[str, ...]:
-    """Return the high-stakes domains that UTF-8 text belongs to, sorted. Longer texts need more evidence."""
+    """Return the high-stakes domains that UTF-8 text belongs to, the likeliest first.
+
+    Longer texts need more evidence, and so do texts that also speak of something else.
+    """
     window = _edges(data, _DOMAIN_EDGE)
     domains = scorer("domains")
+    scores = domains.scores(window)
+    against = _AGAINST * scores.pop(_OTHER, 0.0)
     threshold = domains.threshold * (1.0 + 0.5 * max(0.0, math.log2(len(window) / 400 + 1e-9)))
-    return tuple(sorted(label for label, score in domains.scores(window).items() if score >= threshold))
+    strongest = max(scores.values(), default=0.0)
+    likely = [
+        (-score, label)
+        for label, score in scores.items()
+        if score - against >= threshold and score >= _BESIDE * strongest
+    ]
+    return tuple(label for _, label in sorted(likely))
 
 
 def injection(data: bytes) -> tuple[float, bool]:

@@ -75,7 +75,8 @@ def assigned_secret(value: str) -> bool:
     if not secret(value) or _EXPRESSION.search(value) or _UUID.fullmatch(value) or _DIGEST.match(value):
         return False
     if _IDENTIFIER.fullmatch(value):  # words: the name of a variable or of a setting, unless they are a random string
-        return len(value) >= 16 and entropy(value) > 3.8 and not re.search(r"[_-]", value) and not value.islower()
+        camel = re.search(r"[a-z]{3}[A-Z][a-z]{2}|[a-z]{7}|[_-]", value)
+        return len(value) >= 16 and entropy(value) > 3.8 and not camel and not value.islower()
     return (
         (_has_digit(value) or _SPECIAL.search(value) is not None)
         and len(value) >= 6
@@ -108,6 +109,12 @@ def generated(value: str) -> bool:
     return entropy(value) >= (3.0 if re.fullmatch(r"[0-9a-fA-F-]+", value) else 3.3)
 
 
+def private_key(value: str) -> bool:
+    """Accept a header with something of the key behind it; the header by itself stands in programs and manuals."""
+    body = value.rpartition("KEY-----")[2] if "-----END" not in value else value.split("KEY-----", 1)[-1]
+    return re.search(r"[A-Za-z0-9+/=]{6}", body.partition("-----END")[0].replace("BLOCK-----", "")) is not None
+
+
 def basic_credentials(value: str) -> bool:
     """Accept base64 of a name, a colon and a password."""
     try:
@@ -124,5 +131,5 @@ def _has_digit(value: str) -> bool:
 
 SECRETS: Final = {
     check.__name__: check
-    for check in (assigned_secret, basic_credentials, generated, random_secret, secret, spoken_secret, token, unquoted_secret)
+    for check in (assigned_secret, basic_credentials, generated, private_key, random_secret, secret, spoken_secret, token, unquoted_secret)
 }
