@@ -106,6 +106,6 @@ def _edges(data: bytes, size: int) -> bytes:
 
 
 def _whole_word(term: str) -> str:
-    before = r"\b" if term[0].isalnum() or term[0] in "([" else ""
-    after = r"\b" if term[-1].isalnum() or term[-1] in ")]?+*" else ""
+    before = r"\b" if (term[0].isalnum() and term[0].isascii()) or term[0] in "([" else ""
+    after = r"\b" if (term[-1].isalnum() and term[-1].isascii()) or term[-1] in ")]?+*" else ""
     return f"{before}(?:{term}){after}"
