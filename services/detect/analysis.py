@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 
 from services.detect.findings import Analysis, Finding, capped, without_overlaps
 from services.detect.language import UNDETERMINED, language
-from services.detect.lexicon import LEXICONS, high_stakes_domains, injection, scorer, task_family
+from services.detect.injection import Suspicion, injection
+from services.detect.lexicon import LEXICONS, high_stakes_domains, scorer, task_family
 from services.detect.patterns import MAX_FINDINGS, pattern_detector, severity
 from services.detect.people import people
 from services.detect.places import located
@@ -43,7 +44,7 @@ def analyse(text: str) -> Analysis:
     nothing: tuple[list[Finding], bool] = ([], True)
     findings, more = attempt("findings", lambda: _findings(looked_at, data), nothing)
     task, task_confidence = attempt("tasks", lambda: task_family(data), ("chat", 0.0))
-    injection_score, injection_suspected = attempt("injection", lambda: injection(data), (1.0, True))
+    suspicion = attempt("injection", lambda: injection(looked_at, data), Suspicion(1.0, True, ()))
     domains = attempt("domains", lambda: high_stakes_domains(data), HIGH_STAKES)
     written_in = attempt("language", lambda: language(looked_at), UNDETERMINED)
     # No character is longer than four bytes, no token shorter than one.
@@ -55,8 +56,9 @@ def analyse(text: str) -> Analysis:
         task=task,
         task_confidence=task_confidence,
         domains=domains,
-        injection_score=injection_score,
-        injection_suspected=injection_suspected,
+        injection_score=suspicion.score,
+        injection_suspected=suspicion.suspected,
+        injection_signals=suspicion.signals,
         tokens=tokens,
         characters=len(text),
         detectors_failed=tuple(failed),

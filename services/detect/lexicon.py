@@ -1,7 +1,7 @@
-"""Weighted lexicons: the task family, the high-stakes domains, and how much a text looks like an injection.
+"""Weighted lexicons: the task family and the high-stakes domains.
 
 A term counts once however often it stands in the text, so a scan reports at most as many matches as there are terms.
-Tasks are read at the edges of a text, where people put instructions; domains near both ends; injection everywhere.
+Tasks are read at the edges of a text, where people put instructions; domains near both ends.
 """
 
 from __future__ import annotations
@@ -45,14 +45,22 @@ class LexiconScorer:
             [Expression(_whole_word(term), ignore_case=True, spans=False) for _, _, term in self._terms]
         )
 
-    def scores(self, data: bytes) -> dict[str, float]:
-        """Return the summed weights of the terms that occur in UTF-8 text, for the labels that have any."""
-        totals: dict[str, float] = {}
+    def terms(self, data: bytes) -> set[int]:
+        """Return which terms occur in UTF-8 text."""
         matches, _ = self._scanner.scan(data, len(self._terms) + 1)
-        for index, _, _ in matches:
+        return {index for index, _, _ in matches}
+
+    def sums(self, terms: set[int]) -> dict[str, float]:
+        """Return the summed weights of terms, for the labels that have any."""
+        totals: dict[str, float] = {}
+        for index in sorted(terms):
             label, weight, _ = self._terms[index]
             totals[label] = totals.get(label, 0.0) + weight
         return totals
+
+    def scores(self, data: bytes) -> dict[str, float]:
+        """Return the summed weights of the terms that occur in UTF-8 text, for the labels that have any."""
+        return self.sums(self.terms(data))
 
 
 @cache
@@ -89,16 +97,6 @@ def high_stakes_domains(data: bytes) -> tuple[str, ...]:
         if score - against >= threshold and score >= _BESIDE * strongest
     ]
     return tuple(label for _, label in sorted(likely))
-
-
-def injection(data: bytes) -> tuple[float, bool]:
-    """Return how much UTF-8 text looks like an injection, in [0, 1], and whether that is enough to suspect one.
-
-    More text never lowers the score.
-    """
-    cues = scorer("injection")
-    score = 1.0 - math.exp(-sum(cues.scores(data).values()))
-    return round(score, 3), score >= cues.threshold
 
 
 def _edges(data: bytes, size: int) -> bytes:

@@ -16,7 +16,7 @@ def test_one_text_with_everything() -> None:
     )
     result = analyse(text)
     assert [found.type for found in result.findings] == ["medical_record_number", "phone"]
-    assert (result.language, result.task, result.domains) == ("en", "summarize", ("medical",))
+    assert (result.language, result.task, result.domains) == ("en", "summarise", ("medical",))
     assert result.injection_suspected
     assert 0 < result.tokens < len(text) == result.characters
     assert not result.truncated

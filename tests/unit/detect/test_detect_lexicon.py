@@ -13,7 +13,7 @@ from services.detect.lexicon import LEXICONS, LexiconScorer, injection
 @pytest.mark.parametrize(
     ("text", "task"),
     [
-        ("Summarize the minutes below in three sentences.", "summarize"),
+        ("Summarize the minutes below in three sentences.", "summarise"),
         ("Extract all invoice numbers and dates from the text.", "extract"),
         ("Classify the ticket as billing, outage or other.", "classify"),
         ("Translate this letter into German.", "translate"),
@@ -32,7 +32,7 @@ def test_task_family(text: str, task: str) -> None:
 
 def test_the_instruction_counts_at_either_end_of_a_long_text() -> None:
     filler = "The harbour was quiet and the boats lay still. " * 200
-    assert analyse("Summarize this.\n" + filler).task == "summarize"
+    assert analyse("Summarize this.\n" + filler).task == "summarise"
     assert analyse(filler + "\nTranslate the above into French.").task == "translate"
 
 
