@@ -47,7 +47,7 @@ class LexiconScorer:
 
     def terms(self, data: bytes) -> set[int]:
         """Return which terms occur in UTF-8 text."""
-        matches, _ = self._scanner.scan(data, len(self._terms) + 1)
+        matches, _ = self._scanner.scan(b"\n" + data + b"\n", len(self._terms) + 1)
         return {index for index, _, _ in matches}
 
     def sums(self, terms: set[int]) -> dict[str, float]:
@@ -104,6 +104,9 @@ def _edges(data: bytes, size: int) -> bytes:
 
 
 def _whole_word(term: str) -> str:
-    before = r"\b" if (term[0].isalnum() and term[0].isascii()) or term[0] in "([" else ""
-    after = r"\b" if (term[-1].isalnum() and term[-1].isascii()) or term[-1] in ")]?+*" else ""
+    """Return a regex for a term between two characters that belong to no word; ``\\b`` takes thrice as long to compile."""
+    if term[0] == "^":
+        return rf"^\W{{1,3}}(?:{term[1:]})\W"
+    before = r"\W" if (term[0].isalnum() and term[0].isascii()) or term[0] in "([" else ""
+    after = r"\W" if (term[-1].isalnum() and term[-1].isascii()) or term[-1] in ")]?+*" else ""
     return f"{before}(?:{term}){after}"
