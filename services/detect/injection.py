@@ -64,6 +64,11 @@ def injection(text: str, data: bytes) -> Suspicion:
     return Suspicion(round(score, 3), score >= cues.threshold, tuple(sorted(totals)))
 
 
+def suspicion(text: str) -> Suspicion:
+    """Return how much one text, a document for instance, looks like an injection."""
+    return injection(text, text.encode(errors="replace"))
+
+
 def _undisguised(text: str, tricks: dict[str, float]) -> str | None:
     """Return what the text says without tricks of writing, or ``None`` when it has none; note the tricks."""
     if text.isascii():

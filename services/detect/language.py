@@ -64,20 +64,25 @@ def language(text: str) -> str:
     head = text[:_LOOKED_AT]
     if is_code(head):
         return UNDETERMINED
-    short = eldc.detect_details(head)
-    letters = sum(map(str.isalpha, head))
     sure, code = _wide(head)
+    if sure and code != "sr" and not _foreign(code, head):
+        return code
+    short = eldc.detect_details(head)
     guesses = [code, _CODES.get(short.language, short.language)]
     if not sure and short.reliable:
         guesses.reverse()
-    if not (sure or short.reliable) and letters < _LEAST_LETTERS:
+    if not (sure or short.reliable) and sum(map(str.isalpha, head)) < _LEAST_LETTERS:
         return UNDETERMINED
     guesses = [guess for guess in guesses if guess not in (UNDETERMINED, "un", "")]
     for guess in guesses:
-        foreign = _FOREIGN_LETTERS.get(guess)
-        if not (foreign and foreign.search(head)):
+        if not _foreign(guess, head):
             return _latin_serbian(guess, guesses, head)
     return guesses[0] if guesses else UNDETERMINED
+
+
+def _foreign(code: str, head: str) -> bool:
+    letters = _FOREIGN_LETTERS.get(code)
+    return letters is not None and letters.search(head) is not None
 
 
 def is_code(head: str) -> bool:

@@ -7,6 +7,7 @@ text that reaches one of them is *truncated*: what was found so far stands, and 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -122,8 +123,15 @@ class PatternDetector:
         candidates = _by_start(matches if len(data) == len(text) else _in_code_points(matches, data))
         verdicts: dict[tuple[int, str], bool] = {}
         validation = MAX_VALIDATION
+        done: dict[int, int] = {}
+        full: Counter[str] = Counter()
         for (index, start), ends in candidates.items():
             rule = self._scanned[index]
+            if start < done.get(index, 0):
+                continue  # inside what this rule has found already
+            if full[rule.pattern.type] >= MAX_FINDINGS:
+                truncated = True
+                continue
             for end in _longest_first(ends, start + rule.pattern.max_length):
                 span = rule.span(text, start, end)
                 if span is None:
@@ -131,6 +139,7 @@ class PatternDetector:
                 elif rule.check:
                     value = text[span[0] : span[1]]
                     verdict = verdicts.get((index, value))
+                    validation -= 1
                     if verdict is None:
                         validation -= rule.pattern.cost
                         verdict = verdicts[index, value] = rule.check(value)
@@ -139,6 +148,8 @@ class PatternDetector:
                 if validation < 0:
                     return _listed(found), True
                 if span is not None:
+                    done[index] = span[1]
+                    full[rule.pattern.type] += 1
                     found.append(Finding(rule.pattern.type, *span, rule.pattern.confidence, rule.pattern.id))
                     break
         return _listed(found), truncated or len(found) > MAX_FINDINGS

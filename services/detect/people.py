@@ -140,6 +140,8 @@ def _names(
     """Yield ``(start, end, confidence)`` of the names in a run of capitalised words."""
     parts: list[tuple[int, str]] = []
     at = start
+    if not any(_known(part, given, family) for part in run.split(" ")) and not _introduced(text, start):
+        return
     for part in run.split(" "):
         if part:
             parts.append((at, part))
@@ -214,6 +216,11 @@ def _take(
     if surnames and head not in words and _cased(parts[first + 1][1]) in family and not _cased(parts[first + 1][1]) in words:
         return behind
     return first + 1 if head in family and head not in words and len(parts) == 1 else 0
+
+
+def _known(word: str, given: frozenset[str], family: frozenset[str]) -> bool:
+    name = _cased(word)
+    return name in given or name in family or word.rstrip(".") in _TITLES
 
 
 def _cased(word: str) -> str:

@@ -16,7 +16,7 @@ _MOST_WORDS: Final = 3
 # Names that diseases, scores and laws are called after, or that are no longer anybody's.
 EPONYMS: Final = frozenset(
     "Alzheimer Parkinson Hodgkin Crohn Graves Hashimoto Cushing Addison Barrett Down Turner Marfan Raynaud Sjogren Sjögren Bell "
-    "Huntington Kawasaki Wilson Lyme Tourette Guillain Barre Barré Apgar Glasgow Framingham Whipple Wernicke Paget Meniere Ehlers "
+    "Huntington Kawasaki Wilson Lyme Tourette Guillain Barre Barré Apgar Glasgow Ludwig Framingham Whipple Wernicke Paget Meniere Ehlers "
     "Danlos Peyronie Asperger Epstein Foley Doppler Holter Babinski Romberg Murphy Wells Ranson Gleason Breslow Charcot Korsakoff "
     "Kaposi Wegener Takayasu Still Dupuytren Achilles Cesarean Bayes Gauss Euler Newton Fourier Laplace Markov Poisson Nobel Pulitzer "
     "Markdown Python Java Ruby Celsius Fahrenheit Kelvin Lantus Ebola Zika Covid Christ Jesus Allah Buddha Bible Quran Koran Satan "
@@ -38,16 +38,23 @@ def places() -> frozenset[str]:
 
 
 @cache
+def _first_words() -> frozenset[str]:
+    return frozenset(name.partition(" ")[0] for name in places())
+
+
+@cache
 def _regions() -> frozenset[str]:
     return frozenset(name.replace("_", " ") for name in names().regions.split())
 
 
 def located(text: str, limit: int) -> Iterator[Finding]:
     """Yield the places in ``text``, at most ``limit``; each with its American state when that follows."""
-    known = places()
+    known, first_words = places(), _first_words()
     found = 0
     for run in _WORDS.finditer(text):
         value = run.group()
+        if first_words.isdisjoint(value.split(" ")):
+            continue
         for start, end in _parts(value, known):
             begins, ends = run.start() + start, run.start() + end
             if begins and (text[begins - 1].isalnum() or text[begins - 1] in "@/_#."):
