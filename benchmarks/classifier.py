@@ -155,7 +155,9 @@ class Measuring:
                 false += bool(ours)
                 anything += bool(analysis.findings)
                 if analysis.findings:
-                    self._note('near_any', f"{labels['type']} {row['text']!r} {[f.detector for f in analysis.findings]}")
+                    self._note(
+                        "near_any", f"{labels['type']} {row['text']!r} {[f.detector for f in analysis.findings]}"
+                    )
                 if ours:
                     self._note("near_miss", f"false {labels['type']} {row['text']!r} ({ours[0].detector})")
             else:
@@ -187,7 +189,9 @@ class Measuring:
         ]
         true = sum(gold and ours for gold, ours, _ in flags)
         false = sum(ours and not gold for gold, ours, _ in flags)
-        self.report.least("PHI document flag F1", f1(true, false, sum(gold and not ours for gold, ours, _ in flags)), 0.97)
+        self.report.least(
+            "PHI document flag F1", f1(true, false, sum(gold and not ours for gold, ours, _ in flags)), 0.97
+        )
         clean = sum(not gold for gold, _, _ in flags)
         self.report.most("PHI document flag false alarms", false / clean, 0.05, f"({false}/{clean})")
 

@@ -55,7 +55,7 @@ def worst_texts(characters: int) -> dict[str, str]:
         "cyrillic": "Привет мир ",
         "newlines": "\n",
         "blanks": " ",
-        "quotes": '"\'',
+        "quotes": "\"'",
     }
     made = {name: (unit * (characters // len(unit) + 1))[:characters] for name, unit in units.items()}
     return slow_texts(characters) | made

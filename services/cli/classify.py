@@ -30,8 +30,12 @@ def register(app: typer.Typer) -> None:
 
 
 def classify(
-    file: Annotated[Path, typer.Argument(help="A text, or JSON lines (.jsonl) of texts or jobs.", exists=True, dir_okay=False)],
-    explain: Annotated[bool, typer.Option("--explain", help="Show every finding and why the class is what it is.")] = False,
+    file: Annotated[
+        Path, typer.Argument(help="A text, or JSON lines (.jsonl) of texts or jobs.", exists=True, dir_okay=False)
+    ],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show every finding and why the class is what it is.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Say what is in each text of a file: findings, data class, domains, injection, language, task, tokens."""
@@ -55,14 +59,14 @@ def _line(number: int, line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InputNotClassifiableError(f"Line {number} is no JSON.") from error
     if isinstance(document, dict) and isinstance(document.get("text"), str):
-        return _text(str(document.get("id", number)), document["text"])
+        return _text(document.get("id", number), document["text"])
     try:
         return _job(number, Job.model_validate(document))
     except ValidationError as error:
         raise InputNotClassifiableError(f"Line {number} is neither a text nor a job.") from error
 
 
-def _text(id_: str, text: str) -> dict[str, Any]:
+def _text(id_: Any, text: str) -> dict[str, Any]:
     analysis = analyse(text)
     types = {found.type for found in analysis.findings}
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -10,8 +11,10 @@ from services.detect.language import UNDETERMINED, language
 from services.detect.injection import Suspicion, injection
 from services.detect.lexicon import LEXICONS, high_stakes_domains, scorer, task_family
 from services.detect.patterns import MAX_FINDINGS, pattern_detector, severity
+from services.detect.people import TYPE as PERSON
 from services.detect.people import people
 from services.detect.places import located
+from services.detect.rules import type_groups
 from services.detect.tokens import count_tokens
 
 # More than any job may hold: what lies beyond is not looked at, and the analysis says so.
@@ -19,6 +22,11 @@ MAX_CHARACTERS: Final = 24_000_000
 
 # Has a number of every kind whose validator loads tables of its own.
 _WARMING_TEXT: Final = "Call +44 20 7946 0018 or 020 7946 0018, send to GB29 NWBK 6016 1331 9268 19."
+
+# A diagnosis counts this near to somebody: to a name, or to a number of a person's.
+_DIAGNOSIS: Final = "diagnosis"
+_NEAR: Final = 300
+_IDENTIFYING: Final = frozenset({"personal", "health"})
 
 # What is assumed of a text whose domain could not be told.
 HIGH_STAKES: Final[tuple[str, ...]] = ("finance", "legal", "medical")
@@ -69,9 +77,23 @@ def _findings(text: str, data: bytes) -> tuple[list[Finding], bool]:
     """Return what all detectors found, at most :data:`MAX_FINDINGS` without overlaps, and whether there may be more."""
     found, truncated = pattern_detector().find(text, data)
     named = [*people(text, MAX_FINDINGS), *located(text, MAX_FINDINGS)]
-    if named:
-        found = without_overlaps(found + named, severity)
+    found = _next_to_somebody(without_overlaps(found + named, severity))
     return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
+
+
+def _next_to_somebody(findings: list[Finding]) -> list[Finding]:
+    """Leave out what somebody suffers from where nobody is near."""
+    people_at = [
+        found.start
+        for found in findings
+        if found.type == PERSON or (type_groups()[found.type] in _IDENTIFYING and found.type != _DIAGNOSIS)
+    ]
+
+    def near(found: Finding) -> bool:
+        at = bisect_left(people_at, found.start - _NEAR)
+        return at < len(people_at) and people_at[at] <= found.end + _NEAR
+
+    return [found for found in findings if found.type != _DIAGNOSIS or near(found)]
 
 
 def warm() -> None:

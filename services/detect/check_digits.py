@@ -20,11 +20,24 @@ from stdnum.za import idnr
 # Where every other digit counts double: as a Luhn digit from the left.
 _DOUBLING: Final = (1, 2)
 _ICAO: Final = (7, 3, 1)
-_VIN_VALUES: Final = {letter: value for letter, value in zip("ABCDEFGHJKLMNPRSTUVWXYZ", "12345678123457923456789", strict=True)}
+_VIN_VALUES: Final = {
+    letter: value for letter, value in zip("ABCDEFGHJKLMNPRSTUVWXYZ", "12345678123457923456789", strict=True)
+}
 _VIN_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 _TW_VALUES: Final = "ABCDEFGHJKLMNPQRSTUVXYWZIO"
-_SG_LETTERS: Final = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "XWUTRQPNJLK"}
+_SG_LETTERS: Final = {
+    "S": "JZIHGFEDCBA",
+    "T": "JZIHGFEDCBA",
+    "F": "XWUTRQPNMLK",
+    "G": "XWUTRQPNMLK",
+    "M": "XWUTRQPNJLK",
+}
 _SG_OFFSETS: Final = {"S": 0, "T": 4, "F": 0, "G": 4, "M": 3}
+_NO_ILLNESS: Final = frozenset(
+    "diploma aroma idioma genoma axioma sarcoma-free oklahoma roma soma coma-free diagnosis prognosis osmosis mitosis meiosis "
+    "photosynthesis hypnosis metamorphosis symbiosis apoptosis phagocytosis homeopathy empathy sympathy osteopathy telepathy "
+    "naturopathy academia bohemia sapiosis apotheosis anastomosis idiopathy nostalgia bibliophilia".split()
+)
 _PLATE_WORDS: Final = frozenset({"AM", "AN", "AS", "AT", "BE", "BY", "DO", "GO", "HE", "ME", "MY", "NO", "OF", "PM"})
 
 
@@ -43,7 +56,11 @@ def _cross_sum(number: int) -> int:
 def aba_routing(value: str) -> bool:
     """Hold an American routing number to its weights 3, 7, 1."""
     digits = _ascii_digits(_compact(value))
-    return len(digits) == 9 and sum(int(d) * (3, 7, 1)[at % 3] for at, d in enumerate(digits)) % 10 == 0 and digits != "0" * 9
+    return (
+        len(digits) == 9
+        and sum(int(d) * (3, 7, 1)[at % 3] for at, d in enumerate(digits)) % 10 == 0
+        and digits != "0" * 9
+    )
 
 
 def au_medicare(value: str) -> bool:
@@ -60,6 +77,11 @@ def bitcoin_address(value: str) -> bool:
     if value.lower().startswith("bc1p"):
         return len(value) == 62
     return bool(bitcoin_is_valid(value))
+
+
+def condition(value: str) -> bool:
+    """Accept words that end as illnesses do, those excepted that end so for other reasons."""
+    return value.lower() not in _NO_ILLNESS
 
 
 def de_health_insurance(value: str) -> bool:
@@ -222,7 +244,16 @@ def _is_date(year: int, month: int, day: int) -> bool:
 CHECKS: Final = {
     check.__name__: check
     for check in (
-        *(aba_routing, au_medicare, bitcoin_address, de_health_insurance, de_social_security, de_lanr, dea_number),
+        *(
+            aba_routing,
+            au_medicare,
+            bitcoin_address,
+            condition,
+            de_health_insurance,
+            de_social_security,
+            de_lanr,
+            dea_number,
+        ),
         *(fr_siret, hk_identity_card, icao_check_digit, it_vat, kr_resident, mac_address, mx_rfc, sg_nric),
         *(th_tnin, tw_identity_card, uk_driving_licence, uk_plate, us_npi, vehicle_identification_number, za_id_number),
     )

@@ -26,7 +26,8 @@ _REVERSED: Final = re.compile("[\u202d\u202e]")
 _MIXED: Final = re.compile("[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]")
 _STYLED: Final = re.compile("[\uff21-\uff5a\U0001d400-\U0001d7ff\u24b6-\u24e9]")
 _LOOKALIKES: Final = str.maketrans(
-    "аеорсухіѕјһԁԛԝвкмнтАВЕКМНОРСТУХІЈЅοανρικτυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxisjhdqwbkmhtABEKMHOPCTYXIJSoavpiktuABEZHIKMNOPTYX"
+    "аеорсухіѕјһԁԛԝвкмнтАВЕКМНОРСТУХІЈЅοανρικτυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "aeopcyxisjhdqwbkmhtABEKMHOPCTYXIJSoavpiktuABEZHIKMNOPTYX",
 )
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{32,4000}={0,2}")
 _MOST_PAYLOADS: Final = 20

@@ -24,7 +24,9 @@ _TITLES: Final = frozenset(
     "Madame Mme Mlle Signor Signora Sig Dott Dottoressa Dhr Mevr Senhor Senhora Dom Don Judge Justice Nurse Sgt Capt Lt Col "
     "Sen Gov Hon".split()
 )
-_ABBREVIATED: Final = "Dr|Mr|Mrs|Ms|Prof|St|Mt|Sr|Jr|Sra|Srta|Dra|Mme|Mlle|Hr|Fr|Sig|Dott|Rev|Hon|Sen|Gov|Capt|Lt|Col|Sgt|Dhr"
+_ABBREVIATED: Final = (
+    "Dr|Mr|Mrs|Ms|Prof|St|Mt|Sr|Jr|Sra|Srta|Dra|Mme|Mlle|Hr|Fr|Sig|Dott|Rev|Hon|Sen|Gov|Capt|Lt|Col|Sgt|Dhr"
+)
 _PART: Final = (
     rf"(?:[{_UPPER}](?:\.|[^\W\d_]*(?:['’-][^\W\d_]+)*(?:(?<=Dr)|(?<=Mr)|(?<=Mrs)|(?<=Ms)|(?<=Prof)|(?<=Sr)|(?<=Jr)|(?<=Sra)"
     r"|(?<=Mme)|(?<=Hr)|(?<=Fr)|(?<=Rev)|(?<=St)|(?<=Mt))\.|[^\W\d_]*(?:['’-][^\W\d_]+)*))"
@@ -121,7 +123,12 @@ def _single(
         return 0.0
     if listed and (name in words or _NAMED_AFTER.match(text, start + len(name)) or name in places()):
         listed = False
-    if _introduced(text, start) and name[0].isupper() and not name.isupper() and (listed or name in given or name in family):
+    if (
+        _introduced(text, start)
+        and name[0].isupper()
+        and not name.isupper()
+        and (listed or name in given or name in family)
+    ):
         return 0.8
     if not listed:
         return 0.0
@@ -213,7 +220,12 @@ def _take(
         return behind if second in family or second in given or _is_initial(parts[first + 1][1]) else 0
     if _is_initial(head) and surnames:
         return behind
-    if surnames and head not in words and _cased(parts[first + 1][1]) in family and not _cased(parts[first + 1][1]) in words:
+    if (
+        surnames
+        and head not in words
+        and _cased(parts[first + 1][1]) in family
+        and not _cased(parts[first + 1][1]) in words
+    ):
         return behind
     return first + 1 if head in family and head not in words and len(parts) == 1 else 0
 

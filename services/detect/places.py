@@ -28,7 +28,9 @@ _NAMED_AFTER: Final = re.compile(
     r"['’]?s? (?:criteria|score|scale|classification|protocol|study|trial|guidelines?|consensus|fever|virus|flu|syndrome|"
     r"disease|staging|convention|agreement|treaty|declaration|Coma|Heart|accord)"
 )
-_STATE: Final = re.compile(r",? (?:A[KLRZ]|C[AOT]|DE|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])\b")
+_STATE: Final = re.compile(
+    r",? (?:A[KLRZ]|C[AOT]|DE|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])\b"
+)
 
 
 @cache

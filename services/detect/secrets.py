@@ -131,5 +131,15 @@ def _has_digit(value: str) -> bool:
 
 SECRETS: Final = {
     check.__name__: check
-    for check in (assigned_secret, basic_credentials, generated, private_key, random_secret, secret, spoken_secret, token, unquoted_secret)
+    for check in (
+        assigned_secret,
+        basic_credentials,
+        generated,
+        private_key,
+        random_secret,
+        secret,
+        spoken_secret,
+        token,
+        unquoted_secret,
+    )
 }

@@ -37,7 +37,9 @@ _CARDS: Final = (
     (re.compile(r"50|5[6-8]|6[37]"), (16, 18, 19)),
 )
 
-_MEASURED: Final = re.compile(r"\b(?:minutes?|hours?|days?|weeks?|years?|percent|miles?|km|times|people|of|the|and|in|is)\b")
+_MEASURED: Final = re.compile(
+    r"\b(?:minutes?|hours?|days?|weeks?|years?|percent|miles?|km|times|people|of|the|and|in|is)\b"
+)
 
 _DATE_LIKE: Final = re.compile(r"\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d{2}|\d{3}-\d{2}-\d{4}")
 
@@ -47,6 +49,7 @@ _NUMBERED: Final = re.compile(
 _YEARS: Final = re.compile(r"^(?:19|20)\d\d-(?:(?:19|20)?\d\d$|\d\d-)|^\d{1,2}-\d{1,2}-\d{4}$")
 
 _NINO_PREFIX: Final = re.compile(r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]", re.IGNORECASE)
+
 
 def email(value: str) -> bool:
     """Hold a mail address to the lengths and dots of RFC 5321."""
@@ -195,28 +198,32 @@ def plan_number(value: str) -> bool:
     return record_number(value) and sum(map(str.isdigit, value)) >= 3 and len(value) >= 5 and not _YEARS.search(value)
 
 
-_OWN: Final[dict[str, Validator]] = CHECKS | SECRETS | {
-    check.__name__: check
-    for check in (
-        birth_date,
-        document_number,
-        email,
-        fi_hetu,
-        has_digit,
-        iban_number,
-        ip_address,
-        payment_card,
-        phone,
-        phone_in_context,
-        phone_mobile,
-        phone_turkey,
-        plan_number,
-        record_number,
-        street_address,
-        uk_nino,
-        us_ssn,
-    )
-}
+_OWN: Final[dict[str, Validator]] = (
+    CHECKS
+    | SECRETS
+    | {
+        check.__name__: check
+        for check in (
+            birth_date,
+            document_number,
+            email,
+            fi_hetu,
+            has_digit,
+            iban_number,
+            ip_address,
+            payment_card,
+            phone,
+            phone_in_context,
+            phone_mobile,
+            phone_turkey,
+            plan_number,
+            record_number,
+            street_address,
+            uk_nino,
+            us_ssn,
+        )
+    }
+)
 
 
 def validator(name: str) -> Validator:

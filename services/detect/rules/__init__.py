@@ -144,7 +144,9 @@ def names() -> Names:
 
 @cache
 def _sources() -> dict[str, bytes]:
-    found = {file.name: file.read_bytes() for file in files(__package__).iterdir() if file.name.endswith((".yaml", ".json"))}
+    found = {
+        file.name: file.read_bytes() for file in files(__package__).iterdir() if file.name.endswith((".yaml", ".json"))
+    }
     return dict(sorted(found.items()))
 
 
