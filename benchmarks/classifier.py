@@ -1,7 +1,7 @@
 """How well and how fast the detectors work on labelled texts, each figure beside its target.
 
-Run ``python benchmarks/classifier.py DATA_DIR`` (or set ``CLASSIFIER_DATA``); ``--speed`` adds throughput, worst inputs,
-start and memory, ``--misses PART`` prints what a part got wrong. The folder holds JSON Lines files of
+Run ``python benchmarks/classifier.py DATA_DIR`` (or set ``CLASSIFIER_DATA``); ``--speed`` adds throughput, worst
+inputs, start and memory, ``--misses PART`` prints what a part got wrong. The folder holds JSON Lines files of
 ``{"id", "text", "labels": {...}}``; span offsets are code points, end exclusive. Scoring: a gold span is found when a
 finding of its type covers at least half of it; a finding over no gold span of its type is a false positive.
 """
@@ -24,7 +24,41 @@ from classifier_types import CREDENTIALS, FINDING_TYPES, PHI_TYPES
 from services.detect import Analysis, analyse
 
 CORE_LANGUAGES = frozenset(
-    "ar bg cs da de el en es et fi fr he hi hu it ja ko lt lv nl pl pt ro ru sk sv tr zh uk vi th id nb".split()
+    [
+        "ar",
+        "bg",
+        "cs",
+        "da",
+        "de",
+        "el",
+        "en",
+        "es",
+        "et",
+        "fi",
+        "fr",
+        "he",
+        "hi",
+        "hu",
+        "it",
+        "ja",
+        "ko",
+        "lt",
+        "lv",
+        "nl",
+        "pl",
+        "pt",
+        "ro",
+        "ru",
+        "sk",
+        "sv",
+        "tr",
+        "zh",
+        "uk",
+        "vi",
+        "th",
+        "id",
+        "nb",
+    ]
 )
 NORWEGIAN = {"no": "nb", "nn": "nb"}
 

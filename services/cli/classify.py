@@ -97,7 +97,7 @@ def _text(id_: Any, text: str) -> dict[str, Any]:
 
 
 def _job(number: int, job: Job) -> dict[str, Any]:
-    """Classify a job as the classifier does; a finding's span lies in its ``text``, the injection is the worst of all."""
+    """Classify a job as the classifier does; spans lie in the ``text`` of each finding, injection is the worst."""
     classification = classify_job(job)
     features, texts = classification.features, job.texts()
     each = [suspicion(text) for text in texts]
@@ -132,9 +132,8 @@ def _shown(content: dict[str, Any], *, explain: bool) -> str:
     if explain:
         for found in content["findings"]:
             text = f"text {found['text']} " if "text" in found else ""
-            lines.append(
-                f"  {text}{found['start']}–{found['end']}  {found['type']}  {found['confidence']:.2f}  by {found['detector']}"
-            )
+            where = f"{text}{found['start']}–{found['end']}"
+            lines.append(f"  {where}  {found['type']}  {found['confidence']:.2f}  by {found['detector']}")
         types = {found["type"] for found in content["findings"]}
         lines += [f"  {reason}" for reason in class_reasons(types, truncated=content["truncated"])]
         lines.append(f"  injection {injection['score']:.3f}: {', '.join(injection['signals']) or 'no signs'}")

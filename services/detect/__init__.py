@@ -30,6 +30,17 @@ from services.detect.rules import RULE_SET_VERSION
 from services.detect.tokens import count_tokens
 
 __all__ = [
-    *("RULE_SET_VERSION", "Analysis", "Finding", "Redaction", "Suspicion", "analyse", "count_tokens", "data_class"),
-    *("redact", "redacted", "restore", "suspicion", "warm"),
+    "RULE_SET_VERSION",
+    "Analysis",
+    "Finding",
+    "Redaction",
+    "Suspicion",
+    "analyse",
+    "count_tokens",
+    "data_class",
+    "redact",
+    "redacted",
+    "restore",
+    "suspicion",
+    "warm",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from services.detect.findings import Analysis, Finding, capped, without_overlaps
-from services.detect.language import UNDETERMINED, language
 from services.detect.injection import Suspicion, injection
+from services.detect.language import UNDETERMINED, language
 from services.detect.lexicon import LEXICONS, high_stakes_domains, scorer, task_family
 from services.detect.patterns import MAX_FINDINGS, pattern_detector, severity
 from services.detect.people import TYPE as PERSON

@@ -6,6 +6,7 @@ Each takes the value as it stands in the text, separators included, and answers 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 from typing import Final
 
@@ -20,9 +21,7 @@ from stdnum.za import idnr
 # Where every other digit counts double: as a Luhn digit from the left.
 _DOUBLING: Final = (1, 2)
 _ICAO: Final = (7, 3, 1)
-_VIN_VALUES: Final = {
-    letter: value for letter, value in zip("ABCDEFGHJKLMNPRSTUVWXYZ", "12345678123457923456789", strict=True)
-}
+_VIN_VALUES: Final = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", "12345678123457923456789", strict=True))
 _VIN_WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 _TW_VALUES: Final = "ABCDEFGHJKLMNPQRSTUVXYWZIO"
 _SG_LETTERS: Final = {
@@ -34,9 +33,41 @@ _SG_LETTERS: Final = {
 }
 _SG_OFFSETS: Final = {"S": 0, "T": 4, "F": 0, "G": 4, "M": 3}
 _NO_ILLNESS: Final = frozenset(
-    "diploma aroma idioma genoma axioma sarcoma-free oklahoma roma soma coma-free diagnosis prognosis osmosis mitosis meiosis "
-    "photosynthesis hypnosis metamorphosis symbiosis apoptosis phagocytosis homeopathy empathy sympathy osteopathy telepathy "
-    "naturopathy academia bohemia sapiosis apotheosis anastomosis idiopathy nostalgia bibliophilia".split()
+    {
+        "diploma",
+        "aroma",
+        "idioma",
+        "genoma",
+        "axioma",
+        "oklahoma",
+        "roma",
+        "soma",
+        "diagnosis",
+        "prognosis",
+        "osmosis",
+        "mitosis",
+        "meiosis",
+        "photosynthesis",
+        "hypnosis",
+        "metamorphosis",
+        "symbiosis",
+        "apoptosis",
+        "phagocytosis",
+        "homeopathy",
+        "empathy",
+        "sympathy",
+        "osteopathy",
+        "telepathy",
+        "naturopathy",
+        "academia",
+        "bohemia",
+        "sapiosis",
+        "apotheosis",
+        "anastomosis",
+        "idiopathy",
+        "nostalgia",
+        "bibliophilia",
+    }
 )
 _PLATE_WORDS: Final = frozenset({"AM", "AN", "AS", "AT", "BE", "BY", "DO", "GO", "HE", "ME", "MY", "NO", "OF", "PM"})
 
@@ -241,7 +272,7 @@ def _is_date(year: int, month: int, day: int) -> bool:
     return True
 
 
-CHECKS: Final = {
+CHECKS: Final[dict[str, Callable[[str], bool]]] = {
     check.__name__: check
     for check in (
         *(

@@ -40,8 +40,8 @@ class Expression:
 class Scanner:
     """A compiled set of expressions. Safe to share between threads.
 
-    What ignores case is looked for in the text in lower case (of ASCII, so that positions stay): the engine's own way of
-    ignoring case takes ten times as long to compile. Raises ``ValueError`` naming the expression that does not compile.
+    What ignores case is looked for in the text in lower case (of ASCII, so that positions stay): the engine's own way
+    of ignoring case takes longer to compile. Raises ``ValueError`` naming the expression that does not compile.
     """
 
     def __init__(self, expressions: Sequence[Expression]) -> None:

@@ -1,7 +1,7 @@
 """The language a text is written in; code and too little text have none.
 
-Two detectors, because each knows what the other does not: ``pycld2`` has 80 more languages, ``eldc`` is the better one on
-a short sentence. Where they differ, letters that one of the two languages does not have decide.
+Two detectors, because each knows what the other does not: ``pycld2`` has 80 more languages, ``eldc`` is better on a
+short sentence. Where they differ, letters that one of the two languages does not have decide.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _CYRILLIC: Final = re.compile("[\u0400-\u04ff]")
 
 # What code is made of: statements by how a line begins, and what follows names. Prose has few of either.
 _STATEMENT: Final = re.compile(
-    r"^[ \t]*(?:>>> |def \w+\(|class \w+[:({ ]|import [\w.{*]|from [\w.]+ import |#include\b|#define\b|package [\w.]+;?$|"
-    r"using [\w.]+;|func \w|fn \w|let \w+ ?=|const \w|var \w+ ?=|(?:public|private|protected|static|final) \w|"
+    r"^[ \t]*(?:>>> |def \w+\(|class \w+[:({ ]|import [\w.{*]|from [\w.]+ import |#include\b|#define\b|"
+    r"package [\w.]+;?$|using [\w.]+;|func \w|fn \w|let \w+ ?=|const \w|var \w+ ?=|(?:public|private|protected|static|final) \w|"
     r"return\b.*[;)\]\w]$|if ?\(.*\) ?\{?$|(?:el)?if .+:$|else ?[:{]$|for ?\(.*;|for \w+(?:, ?\w+)* in .+:$|"
     r"while ?\(.*\)|while .+:$|try ?[:{]$|except\b.*:$|with .+ as \w+:$|@\w+|raise \w+|print\(|console\.log|"
     r"(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE) .+|<\?php|</?\w+(?: [\w-]+=[^>]*)?>|"

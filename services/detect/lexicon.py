@@ -104,7 +104,7 @@ def _edges(data: bytes, size: int) -> bytes:
 
 
 def _whole_word(term: str) -> str:
-    """Return a regex for a term between two characters that belong to no word; ``\\b`` takes thrice as long to compile."""
+    """Return a regex for a term between two characters of no word; ``\\b`` takes thrice as long to compile."""
     if term[0] == "^":
         return rf"^\W{{1,3}}(?:{term[1:]})\W"
     before = r"\W" if (term[0].isalnum() and term[0].isascii()) or term[0] in "([" else ""

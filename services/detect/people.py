@@ -13,17 +13,12 @@ from functools import cache
 from typing import Final
 
 from services.detect.findings import Finding
-from services.detect.places import EPONYMS, places
-from services.detect.rules import names
+from services.detect.places import places
+from services.detect.rules import names, person_words
 
 TYPE: Final = "person"
 
 _UPPER: Final = "".join(filter(str.isupper, map(chr, range(0x41, 0x530))))
-_TITLES: Final = frozenset(
-    "Mr Mrs Ms Miss Mister Dr Prof Professor Doctor Sir Madam Dame Rev Herr Frau Hr Fr Señor Señora Sr Sra Srta Dra Monsieur "
-    "Madame Mme Mlle Signor Signora Sig Dott Dottoressa Dhr Mevr Senhor Senhora Dom Don Judge Justice Nurse Sgt Capt Lt Col "
-    "Sen Gov Hon".split()
-)
 _ABBREVIATED: Final = (
     "Dr|Mr|Mrs|Ms|Prof|St|Mt|Sr|Jr|Sra|Srta|Dra|Mme|Mlle|Hr|Fr|Sig|Dott|Rev|Hon|Sen|Gov|Capt|Lt|Col|Sgt|Dhr"
 )
@@ -34,42 +29,12 @@ _PART: Final = (
 _PARTICLES: Final = "van|von|de|der|den|del|della|di|da|das|dos|do|du|la|le|el|al|bin|ibn|bint|ben|ter|ten|zu|af|av"
 _RUN: Final = re.compile(rf"{_PART}(?: {{1,2}}(?:(?:{_PARTICLES}) ){{0,3}}{_PART}){{0,7}}")
 
-# What a name becomes when one of these is in its run: a company, a place, a work, an office.
-_ORGANISATION: Final = frozenset(
-    "Hospital Clinic Center Centre Medical Health Healthcare University College School Institute Foundation Inc Ltd LLC Corp "
-    "Corporation Company Co Group Bank Street St Avenue Ave Road Rd Drive Lane Boulevard Court Square Park Bridge River Lake "
-    "Mountain Mount Island Airport Station Church Cathedral Museum Library Theatre Hotel Restaurant Stadium County City Town "
-    "Village District Province State Republic Kingdom Union Party Committee Commission Council Department Ministry Agency Act "
-    "Law Treaty Prize Award Awards Cup League Club FC United Team Band Records Entertainment Studios Pictures Press News Times "
-    "Journal Magazine Post Show Game Project Program Programme System Systems Software Technologies Solutions Services "
-    "Partners Associates Holdings Industries International Global National Federal General Memorial Children Army Navy Force "
-    "Disease Syndrome Test Score Scale Criteria Method Theorem Law Effect Equation Day Week Month Year Series Edition Protocol "
-    "House Hall Building Tower Plaza Mall Store Market Capital Fund Trust Insurance Consulting GmbH AG SA SARL BV Unit Box Apt "
-    "Suite Province Region Street Airlines Motors Energy Foods Labs Guide Manual Report Policy Agreement".split()
-)
 # Behind a name, these say that a thing is named after somebody.
 _NAMED_AFTER: Final = re.compile(
     r"(?:['’]s?)? (?:disease|syndrome|score|scale|criteria|test|sign|index|method|theorem|law|effect|equation|lymphoma|"
     r"esophagus|oesophagus|classification|stage|staging|palsy|ulcers?|reflex|thyroiditis|contracture|catheter|curve|risk|"
     r"distribution|algorithm|model|function|transform|series|constant|number|process|award|prize|virus|cells?|body|bodies|"
     r"fracture|angle|formula|equation|encephalopathy|granulomatosis|arteritis|nodules?|maneuver|manoeuvre|study|trial)\b"
-)
-_PLAIN: Final = frozenset(
-    "The A An I It He She We You They This That These Those There Here What When Where Which Who Whom Whose Why How Is Are Was Were "
-    "Be Been Am Do Does Did Has Have Had Can Could Will Would Shall Should May Might Must And Or But Nor So Yet For With From Into "
-    "Over Under About After Before Since Until While If Then Else As At By In On Of Off To Up Down Out No Not Yes All Any Some Each "
-    "Every Other Such Same My Your His Her Its Our Their Me Him Us Them Please Thanks Thank Hello Hi Hey Dear Regards Sincerely Best "
-    "Let Make Get Give Go Come See Look Find Use Write Read Tell Ask Say Said Call Send Show Explain Describe Summarize Translate "
-    "January February March April June July August September October November December Monday Tuesday Wednesday Thursday Friday "
-    "Saturday Sunday English French German Spanish Italian American British Chinese Japanese Indian Russian European African Asian "
-    "Name Address Phone Email Date Subject Patient Customer User Client Member Mother Father Brother Sister Uncle Aunt Mom Dad Nurse "
-    "Doctor President King Queen Prince Princess Lord Lady Captain General Senator Governor Mayor Pope Saint New Old First Last North "
-    "South East West Great Little Big Good Bad More Most Very Just Also Only Even Now Still Question Answer Note Dr Mr Mrs Ms However".split()
-)
-_CUES: Final = frozenset(
-    "name named called nickname dear hi hey hello hallo hola bonjour ciao mr mrs ms miss dr signed regards sincerely cheers "
-    "patient pt client customer says said told asked replied wrote heißt ich bin appelle llamo chiamo nom nombre nome "
-    "founder author director ceo manager employee".split()
 )
 _MOST_WORDS: Final = 5
 
@@ -93,7 +58,7 @@ def people(text: str, limit: int) -> Iterator[Finding]:
         value = run.group()
         if " " not in value:
             name = value if value[-1:] not in ".s" else _bare(value)
-            if name in _PLAIN or name in EPONYMS:
+            if name in person_words().plain or name in person_words().eponyms:
                 continue
             single = _single(text, start, end, name, given, family, words)
             if single:
@@ -138,7 +103,7 @@ def _single(
 def _introduced(text: str, start: int) -> bool:
     """Tell whether the word before says that a name follows."""
     before = text[max(0, start - 14) : start].rstrip(" :,\n").rpartition(" ")[2].rpartition("\n")[2]
-    return before.lower() in _CUES
+    return before.lower() in person_words().cues
 
 
 def _names(
@@ -155,8 +120,8 @@ def _names(
         at += len(part) + 1
     index = 0
     while index < len(parts):
-        where, part = parts[index]
-        title = part.rstrip(".") in _TITLES and index + 1 < len(parts)
+        part = parts[index][1]
+        title = part.rstrip(".") in person_words().titles and index + 1 < len(parts)
         first = index + 1 if title else index
         introduced = index == 0 and len(parts) > 1 and _introduced(text, start)
         taken = _take(parts, first, sure=title or introduced, lists=(given, family, words))
@@ -164,7 +129,7 @@ def _names(
             last_at, last = parts[taken - 1]
             ends = last_at + len(last if _is_initial(last) else _bare(last))
             begins = parts[first][0]
-            organisation = taken < len(parts) and parts[taken][1].rstrip(".") in _ORGANISATION
+            organisation = taken < len(parts) and parts[taken][1].rstrip(".") in person_words().organisation
             if not organisation and not _NAMED_AFTER.match(text, ends):
                 single = taken - first == 1 and not title
                 yield begins, ends, 0.5 if single else 0.85
@@ -180,12 +145,16 @@ def _take(
     sure: bool,
     lists: tuple[frozenset[str], frozenset[str], frozenset[str]],
 ) -> int:
-    """Return the index behind the name that begins at ``first``, or 0 for none; ``sure`` when the words before say so."""
+    """Return the index behind the name that begins at ``first``, or 0 for none; ``sure``: the words before say so."""
     given, family, words = lists
+    known = person_words()
     head = _cased(parts[first][1])
-    if head in _PLAIN or head in _ORGANISATION or head in EPONYMS or _is_initial(head):
-        if not (_is_initial(head) and first + 1 < len(parts) and _cased(parts[first + 1][1]) in family):
+    second = _cased(parts[first + 1][1]) if first + 1 < len(parts) else ""
+    if _is_initial(head):
+        if second not in family:
             return 0
+    elif head in known.plain or head in known.organisation or head in known.eponyms:
+        return 0
     behind = first + 1
     surnames = 0
     while behind < len(parts) and behind - first < _MOST_WORDS:
@@ -196,11 +165,14 @@ def _take(
         cased = _cased(word)
         if _is_initial(word):
             surnames += 1
-        elif cased in _PLAIN or cased in _ORGANISATION or word.rstrip(".") in _TITLES:
-            break
-        elif cased in places() and cased not in family:
-            break
-        elif len(cased) == 1 or (word.isupper() and not parts[first][1].isupper()):
+        elif (
+            cased in known.plain
+            or cased in known.organisation
+            or word.rstrip(".") in known.titles
+            or (cased in places() and cased not in family)
+            or len(cased) == 1
+            or (word.isupper() and not parts[first][1].isupper())
+        ):
             break
         else:
             surnames += 1
@@ -224,7 +196,7 @@ def _take(
         surnames
         and head not in words
         and _cased(parts[first + 1][1]) in family
-        and not _cased(parts[first + 1][1]) in words
+        and _cased(parts[first + 1][1]) not in words
     ):
         return behind
     return first + 1 if head in family and head not in words and len(parts) == 1 else 0
@@ -232,7 +204,7 @@ def _take(
 
 def _known(word: str, given: frozenset[str], family: frozenset[str]) -> bool:
     name = _cased(word)
-    return name in given or name in family or word.rstrip(".") in _TITLES
+    return name in given or name in family or word.rstrip(".") in person_words().titles
 
 
 def _cased(word: str) -> str:

@@ -8,28 +8,20 @@ from functools import cache
 from typing import Final
 
 from services.detect.findings import Finding
-from services.detect.rules import names
+from services.detect.rules import names, person_words
 
 TYPE: Final = "location"
 REGION: Final = "region"
 _MOST_WORDS: Final = 3
-# Names that diseases, scores and laws are called after, or that are no longer anybody's.
-EPONYMS: Final = frozenset(
-    "Alzheimer Parkinson Hodgkin Crohn Graves Hashimoto Cushing Addison Barrett Down Turner Marfan Raynaud Sjogren Sjögren Bell "
-    "Huntington Kawasaki Wilson Lyme Tourette Guillain Barre Barré Apgar Glasgow Ludwig Framingham Whipple Wernicke Paget Meniere Ehlers "
-    "Danlos Peyronie Asperger Epstein Foley Doppler Holter Babinski Romberg Murphy Wells Ranson Gleason Breslow Charcot Korsakoff "
-    "Kaposi Wegener Takayasu Still Dupuytren Achilles Cesarean Bayes Gauss Euler Newton Fourier Laplace Markov Poisson Nobel Pulitzer "
-    "Markdown Python Java Ruby Celsius Fahrenheit Kelvin Lantus Ebola Zika Covid Christ Jesus Allah Buddha Bible Quran Koran Satan "
-    "Santa Halloween Hanukkah Victoria Lasso Monte Carlo Turing".split()
-)
 _WORDS: Final = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:[ -](?:[a-z]{2,3} )?[A-ZÀ-ÖØ-Þ][^\W\d_]+){0,3}")
 # Behind a place, these say that a thing is named after it.
 _NAMED_AFTER: Final = re.compile(
-    r"['’]?s? (?:criteria|score|scale|classification|protocol|study|trial|guidelines?|consensus|fever|virus|flu|syndrome|"
-    r"disease|staging|convention|agreement|treaty|declaration|Coma|Heart|accord)"
+    r"['’]?s? (?:criteria|score|scale|classification|protocol|study|trial|guidelines?|consensus|fever|virus|flu|"
+    r"syndrome|disease|staging|convention|agreement|treaty|declaration|Coma|Heart|accord)"
 )
 _STATE: Final = re.compile(
-    r",? (?:A[KLRZ]|C[AOT]|DE|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])\b"
+    r",? (?:A[KLRZ]|C[AOT]|DE|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|"
+    r"PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])\b"
 )
 
 
@@ -75,7 +67,7 @@ def located(text: str, limit: int) -> Iterator[Finding]:
 
 def _parts(value: str, known: frozenset[str]) -> Iterator[tuple[int, int]]:
     if " " not in value:
-        if value in known and value not in EPONYMS:
+        if value in known and value not in person_words().eponyms:
             yield 0, len(value)
         return
     words = [(word.start(), word.end()) for word in re.finditer(r"\S+", value)]
@@ -83,7 +75,7 @@ def _parts(value: str, known: frozenset[str]) -> Iterator[tuple[int, int]]:
     while index < len(words):
         for length in range(min(_MOST_WORDS, len(words) - index), 0, -1):
             start, end = words[index][0], words[index + length - 1][1]
-            if value[start:end] in known and value[start:end] not in EPONYMS:
+            if value[start:end] in known and value[start:end] not in person_words().eponyms:
                 yield start, end
                 index += length
                 break

@@ -31,7 +31,7 @@ class Redaction(NamedTuple):
 
 
 def redact(text: str, findings: Iterable[Finding], taken: Collection[str] = ()) -> Redaction:
-    """Replace what ``findings`` point at, which must not overlap; ``taken`` are placeholders that mean something else."""
+    """Replace what ``findings``, which must not overlap, point at; ``taken`` placeholders mean something else."""
     used = {*taken, *_PLACEHOLDER.findall(text)}
     numbers: Counter[str] = Counter()
     names: dict[tuple[str, str], str] = {}
@@ -85,7 +85,7 @@ def _next(kind: str, numbers: Counter[str], used: set[str]) -> str:
 
 
 def _with_whole_placeholders(text: str, findings: Iterable[Finding], own: Collection[str]) -> list[Finding]:
-    """Return findings that cut no placeholder of ours in two, those within one left out and those that meet made one."""
+    """Return findings that cut no placeholder in two; those within one are left out, those that meet are one."""
     places = [place.span() for place in _PLACEHOLDER.finditer(text) if place.group() in own]
     starts = [start for start, _ in places]
     wider: list[Finding] = []

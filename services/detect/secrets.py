@@ -10,6 +10,7 @@ import binascii
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 # What stands where a secret would: templates, masks, and the words of documentation.
@@ -100,7 +101,7 @@ def spoken_secret(value: str) -> bool:
 
 
 def generated(value: str) -> bool:
-    """Accept what only a machine writes: letters and digits mixed, much entropy, and no path, version, date or digest."""
+    """Accept what only a machine writes: letters and digits mixed, much entropy, no path, version, date or digest."""
     if not random_secret(value) or _EXPRESSION.search(value) or _DIGEST.match(value) or _TELLING.search(value):
         return False
     words = [part for part in re.split(r"[^A-Za-z]+", value) if len(part) > 3]
@@ -129,7 +130,7 @@ def _has_digit(value: str) -> bool:
     return any(map(str.isdigit, value))
 
 
-SECRETS: Final = {
+SECRETS: Final[dict[str, Callable[[str], bool]]] = {
     check.__name__: check
     for check in (
         assigned_secret,

@@ -52,8 +52,8 @@ def _encodable(text: str) -> str:
 def _bindings() -> ModuleType:
     """Return the wheel's compiled module by itself.
 
-    The package around it refuses texts over 200,000 tokens and, on import, builds a second vocabulary of 60 MB in Python
-    objects. The module is registered under its own name, so that whoever imports the package shares it.
+    The package around it refuses texts over 200,000 tokens and, on import, builds a second vocabulary of 60 MB in
+    Python objects. The module is registered under its own name, so that whoever imports the package shares it.
     """
     name = "bpe_openai._bindings"
     if name in sys.modules:
@@ -63,7 +63,8 @@ def _bindings() -> ModuleType:
         raise ModuleNotFoundError("bpe_openai is not installed", name="bpe_openai")
     (binary,) = Path(package.submodule_search_locations[0]).glob("_bindings.*.so")
     spec = spec_from_file_location(name, binary)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules[name] = module

@@ -85,7 +85,7 @@ def iban_number(value: str) -> bool:
 
 
 def phone(value: str) -> bool:
-    """Ask the numbering plans: how long numbers of the country named after ``+`` may be, else those of usual regions."""
+    """Ask the numbering plans: how long numbers of the country after ``+`` may be, else those of usual regions."""
     if _DATE_LIKE.fullmatch(value):
         return False
     if value.startswith("+"):

@@ -1,9 +1,9 @@
 """The rules as data: YAML files beside this module, checked when they are loaded.
 
 The file's name says which kind it is: ``patterns_*.yaml`` hold a :class:`PatternFile`, ``lexicon_*.yaml`` a
-:class:`Lexicon`, ``data_classes.yaml`` the
-:class:`DataClassRules`, ``names.json`` the :class:`Names`. A file that does not fit its kind fails at load,
-never at a text. :data:`RULE_SET_VERSION` changes with any byte of any of them.
+:class:`Lexicon`, ``data_classes.yaml`` the :class:`DataClassRules`, ``names.json`` the :class:`Names`,
+``person_words.yaml`` the :class:`PersonWords`. A file that does not fit its kind fails at load, never at a text.
+:data:`RULE_SET_VERSION` changes with any byte of any of them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-# ``trace``: says little about a person by itself; ``business``: names a company or a profession; ``document``: says what
-# kind of text it stands in.
+# ``trace``: says little about a person by itself; ``business``: names a company or a profession; ``document``: says
+# what kind of text it stands in.
 Group = Literal["personal", "health", "credential", "trace", "business", "document"]
 
 
@@ -96,6 +96,16 @@ class Names(_Strict):
     regions: str
 
 
+class PersonWords(_Strict):
+    """Words that make a name of a capitalised word, or unmake one."""
+
+    titles: frozenset[str]
+    organisation: frozenset[str]
+    plain: frozenset[str]
+    cues: frozenset[str]
+    eponyms: frozenset[str]
+
+
 class Lexicon(_Strict):
     """Labels, each with terms by weight. A term is a pattern-engine regex, matched whole-word and in any case."""
 
@@ -140,6 +150,12 @@ def _loaded(content: bytes) -> Any:
 def names() -> Names:
     """Load ``names.json``."""
     return Names.model_validate_json(_sources()["names.json"])
+
+
+@cache
+def person_words() -> PersonWords:
+    """Load ``person_words.yaml``."""
+    return PersonWords.model_validate(_loaded(_sources()["person_words.yaml"]))
 
 
 @cache
