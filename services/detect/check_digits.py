@@ -13,6 +13,7 @@ from typing import Final
 from stdnum import luhn
 from stdnum.bitcoin import is_valid as bitcoin_is_valid
 from stdnum.fr import siren, siret
+from stdnum.iso7064 import mod_11_2
 from stdnum.it import iva
 from stdnum.mx import rfc
 from stdnum.th import pin
@@ -108,6 +109,14 @@ def bitcoin_address(value: str) -> bool:
     if value.lower().startswith("bc1p"):
         return len(value) == 62
     return bool(bitcoin_is_valid(value))
+
+
+def cn_resident_id(value: str) -> bool:
+    """Hold a Chinese resident's number to its date and check digit; the list of birth places has gaps."""
+    value = value.upper()
+    if not re.fullmatch(r"[0-9]{17}[0-9X]", value):
+        return False
+    return _is_date(int(value[6:10]), int(value[10:12]), int(value[12:14])) and bool(mod_11_2.is_valid(value))
 
 
 def condition(value: str) -> bool:
@@ -279,6 +288,7 @@ CHECKS: Final[dict[str, Callable[[str], bool]]] = {
             aba_routing,
             au_medicare,
             bitcoin_address,
+            cn_resident_id,
             condition,
             de_health_insurance,
             de_social_security,

@@ -39,7 +39,8 @@ _CYRILLIC: Final = re.compile("[\u0400-\u04ff]")
 # What code is made of: statements by how a line begins, and what follows names. Prose has few of either.
 _STATEMENT: Final = re.compile(
     r"^[ \t]*(?:>>> |def \w+\(|class \w+[:({ ]|import [\w.{*]|from [\w.]+ import |#include\b|#define\b|"
-    r"package [\w.]+;?$|using [\w.]+;|func \w|fn \w|let \w+ ?=|const \w|var \w+ ?=|(?:public|private|protected|static|final) \w|"
+    r"package [\w.]+;?$|using [\w.]+;|func \w|fn \w|let \w+ ?=|const \w|var \w+ ?=|"
+    r"(?:public|private|protected|static|final) \w|"
     r"return\b.*[;)\]\w]$|if ?\(.*\) ?\{?$|(?:el)?if .+:$|else ?[:{]$|for ?\(.*;|for \w+(?:, ?\w+)* in .+:$|"
     r"while ?\(.*\)|while .+:$|try ?[:{]$|except\b.*:$|with .+ as \w+:$|@\w+|raise \w+|print\(|console\.log|"
     r"(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE) .+|<\?php|</?\w+(?: [\w-]+=[^>]*)?>|"

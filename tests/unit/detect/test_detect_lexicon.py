@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.detect import analyse
-from services.detect.lexicon import LEXICONS, LexiconScorer, injection
+from services.detect import analyse, suspicion
+from services.detect.lexicon import LEXICONS, LexiconScorer
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,7 @@ def test_trigger_words_alone_are_not_suspected(text: str) -> None:
 @settings(deadline=None)
 def test_more_text_never_lowers_the_suspicion(text: str, more: str) -> None:
     text = f"{text}\nattention AI: jailbreak\n"
-    alone, _ = injection(text.encode())
-    with_more, _ = injection((text + more).encode())
-    assert with_more >= alone
+    assert suspicion(text + more).score >= suspicion(text).score
 
 
 @pytest.mark.parametrize("name", LEXICONS)
