@@ -8,6 +8,7 @@ company, a street or a disease of a name ("Hospital", "Street", "syndrome") unma
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from typing import Final
@@ -36,6 +37,19 @@ _NAMED_AFTER: Final = re.compile(
     r"distribution|algorithm|model|function|transform|series|constant|number|process|award|prize|virus|cells?|body|bodies|"
     r"fracture|angle|formula|equation|encephalopathy|granulomatosis|arteritis|nodules?|maneuver|manoeuvre|study|trial)\b"
 )
+_SAYS_WHO: Final = (
+    "name is",
+    "name's",
+    "i am",
+    "i'm",
+    "i’m",
+    "nombre es",
+    "nome è",
+    "nome é",
+    "nom est",
+    "name ist",
+    "naam is",
+)
 _MOST_WORDS: Final = 5
 
 
@@ -43,8 +57,15 @@ _MOST_WORDS: Final = 5
 def _lists() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     loaded = names()
     words = frozenset(loaded.words.split())
-    given, family = frozenset(loaded.given.split()), frozenset(loaded.family.split())
+    given, family = _and_unaccented(loaded.given.split()), _and_unaccented(loaded.family.split())
     return given, family, words
+
+
+def _and_unaccented(listed: list[str]) -> frozenset[str]:
+    """Return names, also without the accents that people leave out."""
+    accented = [name for name in listed if not name.isascii()]
+    bare = ("".join(filter(str.isascii, unicodedata.normalize("NFKD", name))) for name in accented)
+    return frozenset(listed).union(name for name in bare if len(name) > 3)
 
 
 def people(text: str, limit: int) -> Iterator[Finding]:
@@ -102,8 +123,8 @@ def _single(
 
 def _introduced(text: str, start: int) -> bool:
     """Tell whether the word before says that a name follows."""
-    before = text[max(0, start - 14) : start].rstrip(" :,\n").rpartition(" ")[2].rpartition("\n")[2]
-    return before.lower() in person_words().cues
+    before = text[max(0, start - 20) : start].rstrip(" :,\n").lower()
+    return before.rpartition(" ")[2].rpartition("\n")[2] in person_words().cues or before.endswith(_SAYS_WHO)
 
 
 def _names(
