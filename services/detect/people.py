@@ -133,7 +133,7 @@ def _names(
     """Yield ``(start, end, confidence)`` of the names in a run of capitalised words."""
     parts: list[tuple[int, str]] = []
     at = start
-    if not any(_known(part, given, family) for part in run.split(" ")) and not _introduced(text, start):
+    if not _any_known(run, given, family) and not _introduced(text, start):
         return
     for part in run.split(" "):
         if part:
@@ -223,9 +223,12 @@ def _take(
     return first + 1 if head in family and head not in words and len(parts) == 1 else 0
 
 
-def _known(word: str, given: frozenset[str], family: frozenset[str]) -> bool:
-    name = _cased(word)
-    return name in given or name in family or word.rstrip(".") in person_words().titles
+def _any_known(run: str, given: frozenset[str], family: frozenset[str]) -> bool:
+    """Tell whether a run has a title or a listed name in it; most have none."""
+    words = run.replace("'s", "").replace("’s", "").replace(".", "").split(" ")
+    if run.isupper():
+        words = [word.capitalize() for word in words]
+    return not (given.isdisjoint(words) and family.isdisjoint(words) and person_words().titles.isdisjoint(words))
 
 
 def _cased(word: str) -> str:
