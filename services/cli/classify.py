@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from schemas.job import Job
 from services.classifier.classify import classify as classify_job
 from services.cli.output import emit
-from services.detect import RULE_SET_VERSION, analyse, data_class, suspicion
+from services.detect import RULE_SET_VERSION, OwnRules, analyse, data_class, suspicion
 from services.detect.classes import class_reasons
 from services.runtime.errors import WaybillError
 
@@ -22,6 +22,12 @@ class InputNotClassifiableError(WaybillError):
     """The file holds something that is neither a text nor a job."""
 
     hint = 'Give a text file, or JSON lines of {"id": …, "text": …} or of jobs.'
+
+
+class RulesUnusableError(WaybillError):
+    """The rules do not load."""
+
+    hint = "The form is that of services/detect/rules/patterns_personal.yaml."
 
 
 def register(app: typer.Typer) -> None:
@@ -36,38 +42,50 @@ def classify(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show every finding and why the class is what it is.")
     ] = False,
+    rules: Annotated[
+        list[Path] | None,
+        typer.Option("--rules", help="Rules of your own to try, a YAML file of patterns.", exists=True, dir_okay=False),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Say what is in each text of a file: findings, data class, domains, injection, language, task, tokens."""
-    for content in _classified(file):
+    own = _own(rules or [])
+    for content in _classified(file, own):
         emit(content, json=json, text=_shown(content, explain=explain))
 
 
-def _classified(file: Path) -> Iterator[dict[str, Any]]:
+def _own(paths: list[Path]) -> OwnRules | None:
+    try:
+        return OwnRules.load(paths) if paths else None
+    except ValueError as error:
+        raise RulesUnusableError(f"The rules do not load: {error}") from error
+
+
+def _classified(file: Path, own: OwnRules | None) -> Iterator[dict[str, Any]]:
     raw = file.read_bytes()
     if file.suffix not in {".jsonl", ".ndjson"}:
-        yield _text(file.name, raw.decode(errors="replace"))
+        yield _text(file.name, raw.decode(errors="replace"), own)
         return
     for number, line in enumerate(raw.split(b"\n"), start=1):
         if line.strip():
-            yield _line(number, line)
+            yield _line(number, line, own)
 
 
-def _line(number: int, line: bytes) -> dict[str, Any]:
+def _line(number: int, line: bytes, own: OwnRules | None) -> dict[str, Any]:
     try:
         document = json_module.loads(line)  # takes lone surrogates, which faster readers refuse
     except ValueError as error:
         raise InputNotClassifiableError(f"Line {number} is no JSON.") from error
     if isinstance(document, dict) and isinstance(document.get("text"), str):
-        return _text(document.get("id", number), document["text"])
+        return _text(document.get("id", number), document["text"], own)
     try:
         return _job(number, Job.model_validate(document))
     except ValidationError as error:
         raise InputNotClassifiableError(f"Line {number} is neither a text nor a job.") from error
 
 
-def _text(id_: Any, text: str) -> dict[str, Any]:
-    analysis = analyse(text)
+def _text(id_: Any, text: str, own: OwnRules | None) -> dict[str, Any]:
+    analysis = analyse(text, own)
     types = {found.type for found in analysis.findings}
     return {
         "id": id_,
@@ -92,7 +110,7 @@ def _text(id_: Any, text: str) -> dict[str, Any]:
         "task": analysis.task,
         "tokens": analysis.tokens,
         "truncated": analysis.truncated,
-        "rules": RULE_SET_VERSION,
+        "rules": own.version if own else RULE_SET_VERSION,
     }
 
 

@@ -25,6 +25,7 @@ from services.detect.analysis import analyse, warm
 from services.detect.classes import data_class
 from services.detect.findings import Analysis, Finding
 from services.detect.injection import Suspicion, suspicion
+from services.detect.own_rules import OwnRules
 from services.detect.redaction import Redaction, redact, redacted, restore
 from services.detect.rules import RULE_SET_VERSION
 from services.detect.tokens import count_tokens
@@ -33,6 +34,7 @@ __all__ = [
     "RULE_SET_VERSION",
     "Analysis",
     "Finding",
+    "OwnRules",
     "Redaction",
     "Suspicion",
     "analyse",

@@ -10,6 +10,7 @@ from services.detect.findings import Analysis, Finding, capped, without_overlaps
 from services.detect.injection import Suspicion, injection
 from services.detect.language import UNDETERMINED, language
 from services.detect.lexicon import LEXICONS, high_stakes_domains, scorer, task_family
+from services.detect.own_rules import OwnRules
 from services.detect.patterns import MAX_FINDINGS, pattern_detector, severity
 from services.detect.people import TYPE as PERSON
 from services.detect.people import people
@@ -34,10 +35,12 @@ HIGH_STAKES: Final[tuple[str, ...]] = ("finance", "legal", "medical")
 _Part = TypeVar("_Part")
 
 
-def analyse(text: str) -> Analysis:
+def analyse(text: str, own: OwnRules | None = None) -> Analysis:
     """Find out what is in ``text``. Never raises: a detector that does leaves its most careful answer and its name.
 
     Takes time linear in the text, with the interpreter lock held for a few milliseconds at a time.
+
+    ``own`` rules are looked for beside those of the product.
     """
     failed: list[str] = []
 
@@ -50,7 +53,7 @@ def analyse(text: str) -> Analysis:
 
     looked_at, data = _utf8(text[:MAX_CHARACTERS])
     nothing: tuple[list[Finding], bool] = ([], True)
-    findings, more = attempt("findings", lambda: _findings(looked_at, data), nothing)
+    findings, more = attempt("findings", lambda: _findings(looked_at, data, own), nothing)
     task, task_confidence = attempt("tasks", lambda: task_family(data), ("chat", 0.0))
     suspicion = attempt("injection", lambda: injection(looked_at, data), Suspicion(1.0, True, ()))
     domains = attempt("domains", lambda: high_stakes_domains(data), HIGH_STAKES)
@@ -73,9 +76,12 @@ def analyse(text: str) -> Analysis:
     )
 
 
-def _findings(text: str, data: bytes) -> tuple[list[Finding], bool]:
+def _findings(text: str, data: bytes, own: OwnRules | None) -> tuple[list[Finding], bool]:
     """Return what all detectors found, at most :data:`MAX_FINDINGS` without overlaps, and whether there may be more."""
     found, truncated = pattern_detector().find(text, data)
+    if own:
+        more, cut = own.detector.find(text, data)
+        found, truncated = found + more, truncated or cut
     named = [*people(text, MAX_FINDINGS), *located(text, MAX_FINDINGS)]
     found = _next_to_somebody(without_overlaps(found + named, severity))
     return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
@@ -86,7 +92,7 @@ def _next_to_somebody(findings: list[Finding]) -> list[Finding]:
     people_at = [
         found.start
         for found in findings
-        if found.type == PERSON or (type_groups()[found.type] in _IDENTIFYING and found.type != _DIAGNOSIS)
+        if found.type == PERSON or (type_groups().get(found.type) in _IDENTIFYING and found.type != _DIAGNOSIS)
     ]
 
     def near(found: Finding) -> bool:

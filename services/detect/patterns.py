@@ -208,7 +208,7 @@ def _in_code_points(matches: list[tuple[int, int, int]], data: bytes) -> list[tu
 
 def severity(finding: Finding) -> tuple[int, ...]:
     """Return how grave a finding is, compared with others over the same text: its class, then its group."""
-    return class_rank(finding.type), _GROUP_RANK[type_groups()[finding.type]]
+    return class_rank(finding.type), _GROUP_RANK[type_groups().get(finding.type, "personal")]
 
 
 def _listed(found: list[Finding]) -> list[Finding]:

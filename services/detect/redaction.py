@@ -59,7 +59,9 @@ def redacted(text: str, keep: Collection[str] = ()) -> Redaction:
         analysis = analyse(current)
         if analysis.truncated:
             break
-        findings = [found for found in analysis.findings if found.type not in keep and groups[found.type] != "document"]
+        findings = [
+            found for found in analysis.findings if found.type not in keep and groups.get(found.type) != "document"
+        ]
         wider = _with_whole_placeholders(current, findings, placeholders)
         if not wider:
             return Redaction(current, placeholders)

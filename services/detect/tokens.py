@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-# What a vendor's tokenizer is taken to count for each token of o200k_base: usually, and at most. Allowances, not measured
-# here: their vocabularies are smaller or older, so that they seldom count less.
+# What a vendor's tokenizer is taken to count for each token of o200k_base: usually, and at most. Allowances, not
+# measured here: their vocabularies are smaller or older, so that they seldom count less.
 MARGINS: Final[dict[str, tuple[float, float]]] = {
     "anthropic": (1.2, 1.6),
     "google": (1.05, 1.3),

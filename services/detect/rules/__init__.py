@@ -176,14 +176,15 @@ def _version() -> str:
 RULE_SET_VERSION: Final = _version()
 
 
+def pattern_file(content: bytes) -> PatternFile:
+    """Return the pattern file that YAML holds; raises ``ValueError`` when it holds none."""
+    return PatternFile.model_validate(_loaded(content))
+
+
 @cache
 def pattern_files() -> tuple[PatternFile, ...]:
     """Every pattern file, by name. Raises ``ValueError`` for a pattern whose type no file declares."""
-    found = tuple(
-        PatternFile.model_validate(_loaded(content))
-        for name, content in _sources().items()
-        if name.startswith("patterns_")
-    )
+    found = tuple(pattern_file(content) for name, content in _sources().items() if name.startswith("patterns_"))
     known = {type_ for file in found for type_ in file.types}
     unknown = {pattern.type for file in found for pattern in file.patterns} - known
     if unknown:

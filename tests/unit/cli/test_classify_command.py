@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from services.cli.classify import InputNotClassifiableError
+from services.cli.classify import InputNotClassifiableError, RulesUnusableError
 from services.cli.main import app
 
 FIELDS = {"id", "findings", "data_class", "domains", "injection", "language", "task", "tokens"}
@@ -67,3 +67,25 @@ def test_what_is_neither_is_refused(tmp_path: Path, line: str) -> None:
     file.write_text(line)
     with pytest.raises(InputNotClassifiableError, match="Line 1"):
         CliRunner().invoke(app, ["classify", str(file)], catch_exceptions=False)
+
+
+def test_rules_of_one_s_own_are_tried(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "types: {customer_number: personal}\n"
+        "patterns: [{id: acme_customer, type: customer_number, regex: '\\bACME-\\d{6}\\b', confidence: 0.9}]\n"
+    )
+    file = tmp_path / "texts.jsonl"
+    file.write_text(json.dumps({"id": 1, "text": "ask ACME-004711"}))
+    (without,), (having,) = answers(file), answers(file, "--rules", str(rules))
+    assert without["findings"] == []
+    assert [found["type"] for found in having["findings"]] == ["customer_number"]  # type: ignore[attr-defined]
+    assert having["data_class"] == "regulated"
+    assert having["rules"] != without["rules"]
+
+
+def test_rules_that_do_not_load_are_refused(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("patterns: [{id: a, type: ghost, regex: a, confidence: 1}]")
+    with pytest.raises(RulesUnusableError, match="ghost"):
+        CliRunner().invoke(app, ["classify", str(rules), "--rules", str(rules)], catch_exceptions=False)
