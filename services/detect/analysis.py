@@ -82,7 +82,7 @@ def _findings(text: str, data: bytes, own: OwnRules | None) -> tuple[list[Findin
     if own:
         more, cut = own.detector.find(text, data)
         found, truncated = found + more, truncated or cut
-    named = [*people(text, MAX_FINDINGS), *located(text, MAX_FINDINGS)]
+    named = [*people(text, MAX_FINDINGS + 1), *located(text, MAX_FINDINGS + 1)]
     found = _next_to_somebody(without_overlaps(found + named, severity))
     return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
 

@@ -71,9 +71,10 @@ def _and_unaccented(listed: list[str]) -> frozenset[str]:
 def people(text: str, limit: int) -> Iterator[Finding]:
     """Yield the names of persons in ``text``, at most ``limit``."""
     given, family, words = _lists()
+    nameless: set[str] = set()
     found = 0
     for run in _RUN.finditer(text):
-        start, end = run.span()
+        start = run.start()
         if start and (text[start - 1].isalnum() or text[start - 1] in "@/_#.$"):
             continue
         value = run.group()
@@ -81,12 +82,12 @@ def people(text: str, limit: int) -> Iterator[Finding]:
             name = value if value[-1:] not in ".s" else _bare(value)
             if name in person_words().plain or name in person_words().eponyms:
                 continue
-            single = _single(text, start, end, name, given, family, words)
+            single = _single(text, start, name, given, family, words)
             if single:
                 found += 1
                 yield Finding(TYPE, start, start + len(name), single, "person_single")
         else:
-            for begins, ends, confidence in _names(text, start, value, given, family, words):
+            for begins, ends, confidence in _names(text, start, value, nameless):
                 found += 1
                 yield Finding(TYPE, begins, ends, confidence, "person_full" if confidence > 0.6 else "person_single")
         if found >= limit:
@@ -101,22 +102,14 @@ def _bare(word: str) -> str:
 
 
 def _single(
-    text: str, start: int, end: int, name: str, given: frozenset[str], family: frozenset[str], words: frozenset[str]
+    text: str, start: int, name: str, given: frozenset[str], family: frozenset[str], words: frozenset[str]
 ) -> float:
     """Return how sure a lone capitalised word is a person's name, 0 when it is none."""
-    listed = name in given or name in family
-    if len(name) < 3 or (name.isupper() and not listed):
+    if len(name) < 3 or (name not in given and name not in family):
         return 0.0
-    if listed and (name in words or _NAMED_AFTER.match(text, start + len(name)) or name in places()):
-        listed = False
-    if (
-        _introduced(text, start)
-        and name[0].isupper()
-        and not name.isupper()
-        and (listed or name in given or name in family)
-    ):
+    if _introduced(text, start) and not name.isupper():
         return 0.8
-    if not listed:
+    if name in words or name in places() or _NAMED_AFTER.match(text, start + len(name)):
         return 0.0
     return 0.6 if name in given else 0.45
 
@@ -127,14 +120,19 @@ def _introduced(text: str, start: int) -> bool:
     return before.rpartition(" ")[2].rpartition("\n")[2] in person_words().cues or before.endswith(_SAYS_WHO)
 
 
-def _names(
-    text: str, start: int, run: str, given: frozenset[str], family: frozenset[str], words: frozenset[str]
-) -> Iterator[tuple[int, int, float]]:
-    """Yield ``(start, end, confidence)`` of the names in a run of capitalised words."""
+def _names(text: str, start: int, run: str, nameless: set[str]) -> Iterator[tuple[int, int, float]]:
+    """Yield ``(start, end, confidence)`` of the names in a run of capitalised words.
+
+    ``nameless`` are runs known to have none unless they are introduced; this one joins them when it has none either.
+    """
     parts: list[tuple[int, str]] = []
     at = start
-    if not _any_known(run, given, family) and not _introduced(text, start):
+    lists = given, family, _ = _lists()
+    introduced = " " in run and _introduced(text, start)
+    if not introduced and (run in nameless or not _any_known(run, given, family)):
+        nameless.add(run)
         return
+    any_taken = False
     for part in run.split(" "):
         if part:
             parts.append((at, part))
@@ -144,9 +142,9 @@ def _names(
         part = parts[index][1]
         title = part.rstrip(".") in person_words().titles and index + 1 < len(parts)
         first = index + 1 if title else index
-        introduced = index == 0 and len(parts) > 1 and _introduced(text, start)
-        taken = _take(parts, first, sure=title or introduced, lists=(given, family, words))
+        taken = _take(parts, first, sure=title or (introduced and index == 0), lists=lists)
         if taken:
+            any_taken = True
             last_at, last = parts[taken - 1]
             ends = last_at + len(last if _is_initial(last) else _bare(last))
             begins = parts[first][0]
@@ -157,6 +155,8 @@ def _names(
             index = taken
         else:
             index += 1
+    if not any_taken and not introduced:
+        nameless.add(run)
 
 
 def _take(
