@@ -34,6 +34,13 @@ _FOREIGN_LETTERS: Final = {
     "nb": re.compile("[äö]", re.IGNORECASE),
     "sv": re.compile("[æø]", re.IGNORECASE),
 }
+_BOSNIAN: Final = re.compile(
+    r"\b(?:bosn\w+|bošnja\w+|histori\w+|opštin\w+|hljeb\w*|lahk\w+|mehk\w+|kah[vw]\w+|sahat\w*|sedmic\w+|saobraćaj\w*|"
+    r"hemij\w+|januar\w*|februar\w*|septemb\w+|oktob\w+|novemb\w+|decemb\w+|kafa|evrop\w+)",
+    re.IGNORECASE,
+)
+# Hardly a sentence in Cyrillic Serbian has none of these.
+_SERBIAN_LETTERS: Final = re.compile("[јљњћђџ]", re.IGNORECASE)
 _CYRILLIC: Final = re.compile("[\u0400-\u04ff]")
 
 # What code is made of: statements by how a line begins, and what follows names. Prose has few of either.
@@ -67,7 +74,7 @@ def language(text: str) -> str:
         return UNDETERMINED
     sure, code = _wide(head)
     if sure and code != "sr" and not _foreign(code, head):
-        return code
+        return _bosnian_or_croatian(code, head)
     short = eldc.detect_details(head)
     guesses = [code, _CODES.get(short.language, short.language)]
     if not sure and short.reliable:
@@ -77,11 +84,13 @@ def language(text: str) -> str:
     guesses = [guess for guess in guesses if guess not in (UNDETERMINED, "un", "")]
     for guess in guesses:
         if not _foreign(guess, head):
-            return _latin_serbian(guess, guesses, head)
+            return _bosnian_or_croatian(_latin_serbian(guess, guesses, head), head)
     return guesses[0] if guesses else UNDETERMINED
 
 
 def _foreign(code: str, head: str) -> bool:
+    if code == "sr" and _CYRILLIC.search(head) and not _SERBIAN_LETTERS.search(head):
+        return True
     letters = _FOREIGN_LETTERS.get(code)
     return letters is not None and letters.search(head) is not None
 
@@ -105,6 +114,11 @@ def _wide(head: str) -> tuple[bool, str]:
         return False, UNDETERMINED
     code = details[0][1]
     return sure and code != "un", _CODES.get(code, code)
+
+
+def _bosnian_or_croatian(code: str, head: str) -> str:
+    # Most sentences could be either; without a word that only Bosnian has, the one with more texts is the better guess.
+    return "hr" if code == "bs" and not _BOSNIAN.search(head) else code
 
 
 def _latin_serbian(guess: str, guesses: list[str], head: str) -> str:
