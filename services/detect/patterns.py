@@ -35,6 +35,11 @@ _MAX_LONE_CHARACTERS: Final = 80
 _AROUND_LONE: Final = " \t\r\n.,;:'\"()"
 _ALONE: Final = 0.6
 
+# Each so many characters of a value cost one unit more to check.
+_LONG: Final = 16
+# What it costs to look for a value inside its match.
+_SEARCH: Final = 2
+
 # A secret inside a personal identifier, or beside one, is redacted as a secret.
 _GROUP_RANK: Final[dict[Group, int]] = {
     **{"credential": 5, "health": 4, "personal": 3},
@@ -134,14 +139,12 @@ class PatternDetector:
                 continue
             for end in _longest_first(ends, start + rule.pattern.max_length):
                 span = rule.span(text, start, end)
-                if span is None:
-                    validation -= 1
-                elif rule.check:
+                validation -= 1 if rule.value is None else _SEARCH
+                if span is not None and rule.check:
                     value = text[span[0] : span[1]]
                     verdict = verdicts.get((index, value))
-                    validation -= 1
                     if verdict is None:
-                        validation -= rule.pattern.cost
+                        validation -= rule.pattern.cost + len(value) // _LONG
                         verdict = verdicts[index, value] = rule.check(value)
                     if not verdict:
                         span = None
