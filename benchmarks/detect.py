@@ -12,9 +12,12 @@ from collections.abc import Callable
 from functools import partial
 
 from services.detect import analyse, count_tokens, warm
+from services.detect.injection import injection
 from services.detect.language import language
-from services.detect.lexicon import high_stakes_domains, injection, task_family
+from services.detect.lexicon import high_stakes_domains, task_family
 from services.detect.patterns import pattern_detector
+from services.detect.people import people
+from services.detect.places import located
 
 ROUNDS = 5
 
@@ -78,7 +81,9 @@ def parts(text: str) -> dict[str, Callable[[], object]]:
         "  language": lambda: language(text),
         "  task": lambda: task_family(data),
         "  domains": lambda: high_stakes_domains(data),
-        "  injection": lambda: injection(data),
+        "  injection": lambda: injection(text, data),
+        "  people": lambda: list(people(text, 1000)),
+        "  places": lambda: list(located(text, 1000)),
     }
 
 

@@ -6,6 +6,7 @@
          ├─▶ language, task family, high-stakes domains, injection suspicion
          └─▶ tokens
     finding types + declared class ──▶ data class
+    text + findings ──▶ redacted text and what its placeholders stand for
 
 **States.** None between calls. Compiled pattern databases and tokenizer tables are loaded once per process and are
 read-only afterwards; :func:`warm` loads them ahead of the first text. Each thread has its own scratch memory, so every
@@ -23,7 +24,25 @@ from __future__ import annotations
 from services.detect.analysis import analyse, warm
 from services.detect.classes import data_class
 from services.detect.findings import Analysis, Finding
+from services.detect.injection import Suspicion, suspicion
+from services.detect.own_rules import OwnRules
+from services.detect.redaction import Redaction, redact, redacted, restore
 from services.detect.rules import RULE_SET_VERSION
 from services.detect.tokens import count_tokens
 
-__all__ = ["RULE_SET_VERSION", "Analysis", "Finding", "analyse", "count_tokens", "data_class", "warm"]
+__all__ = [
+    "RULE_SET_VERSION",
+    "Analysis",
+    "Finding",
+    "OwnRules",
+    "Redaction",
+    "Suspicion",
+    "analyse",
+    "count_tokens",
+    "data_class",
+    "redact",
+    "redacted",
+    "restore",
+    "suspicion",
+    "warm",
+]

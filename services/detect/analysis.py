@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from services.detect.findings import Analysis, Finding
+from services.detect.findings import Analysis, Finding, capped, without_overlaps
+from services.detect.injection import Suspicion, injection
 from services.detect.language import UNDETERMINED, language
-from services.detect.lexicon import LEXICONS, high_stakes_domains, injection, scorer, task_family
-from services.detect.patterns import pattern_detector
+from services.detect.lexicon import LEXICONS, high_stakes_domains, scorer, task_family
+from services.detect.own_rules import OwnRules
+from services.detect.patterns import MAX_FINDINGS, pattern_detector, severity
+from services.detect.people import TYPE as PERSON
+from services.detect.people import people
+from services.detect.places import located
+from services.detect.rules import type_groups
 from services.detect.tokens import count_tokens
 
 # More than any job may hold: what lies beyond is not looked at, and the analysis says so.
@@ -17,16 +24,23 @@ MAX_CHARACTERS: Final = 24_000_000
 # Has a number of every kind whose validator loads tables of its own.
 _WARMING_TEXT: Final = "Call +44 20 7946 0018 or 020 7946 0018, send to GB29 NWBK 6016 1331 9268 19."
 
+# A diagnosis counts this near to somebody: to a name, or to a number of a person's.
+_DIAGNOSIS: Final = "diagnosis"
+_NEAR: Final = 300
+_IDENTIFYING: Final = frozenset({"personal", "health"})
+
 # What is assumed of a text whose domain could not be told.
 HIGH_STAKES: Final[tuple[str, ...]] = ("finance", "legal", "medical")
 
 _Part = TypeVar("_Part")
 
 
-def analyse(text: str) -> Analysis:
+def analyse(text: str, own: OwnRules | None = None) -> Analysis:
     """Find out what is in ``text``. Never raises: a detector that does leaves its most careful answer and its name.
 
     Takes time linear in the text, with the interpreter lock held for a few milliseconds at a time.
+
+    ``own`` rules are looked for beside those of the product.
     """
     failed: list[str] = []
 
@@ -39,9 +53,9 @@ def analyse(text: str) -> Analysis:
 
     looked_at, data = _utf8(text[:MAX_CHARACTERS])
     nothing: tuple[list[Finding], bool] = ([], True)
-    findings, more = attempt("patterns", lambda: pattern_detector().find(looked_at, data), nothing)
+    findings, more = attempt("findings", lambda: _findings(looked_at, data, own), nothing)
     task, task_confidence = attempt("tasks", lambda: task_family(data), ("chat", 0.0))
-    injection_score, injection_suspected = attempt("injection", lambda: injection(data), (1.0, True))
+    suspicion = attempt("injection", lambda: injection(looked_at, data), Suspicion(1.0, True, ()))
     domains = attempt("domains", lambda: high_stakes_domains(data), HIGH_STAKES)
     written_in = attempt("language", lambda: language(looked_at), UNDETERMINED)
     # No character is longer than four bytes, no token shorter than one.
@@ -53,12 +67,39 @@ def analyse(text: str) -> Analysis:
         task=task,
         task_confidence=task_confidence,
         domains=domains,
-        injection_score=injection_score,
-        injection_suspected=injection_suspected,
+        injection_score=suspicion.score,
+        injection_suspected=suspicion.suspected,
+        injection_signals=suspicion.signals,
         tokens=tokens,
         characters=len(text),
         detectors_failed=tuple(failed),
     )
+
+
+def _findings(text: str, data: bytes, own: OwnRules | None) -> tuple[list[Finding], bool]:
+    """Return what all detectors found, at most :data:`MAX_FINDINGS` without overlaps, and whether there may be more."""
+    found, truncated = pattern_detector().find(text, data)
+    if own:
+        more, cut = own.detector.find(text, data)
+        found, truncated = found + more, truncated or cut
+    named = [*people(text, MAX_FINDINGS + 1), *located(text, MAX_FINDINGS + 1)]
+    found = _next_to_somebody(without_overlaps(found + named, severity))
+    return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
+
+
+def _next_to_somebody(findings: list[Finding]) -> list[Finding]:
+    """Leave out what somebody suffers from where nobody is near."""
+    people_at = [
+        found.start
+        for found in findings
+        if found.type == PERSON or (type_groups().get(found.type) in _IDENTIFYING and found.type != _DIAGNOSIS)
+    ]
+
+    def near(found: Finding) -> bool:
+        at = bisect_left(people_at, found.start - _NEAR)
+        return at < len(people_at) and people_at[at] <= found.end + _NEAR
+
+    return [found for found in findings if found.type != _DIAGNOSIS or near(found)]
 
 
 def warm() -> None:
@@ -70,7 +111,6 @@ def warm() -> None:
     for name in LEXICONS:
         scorer(name)
     analyse(_WARMING_TEXT)
-    count_tokens(_WARMING_TEXT, "cl100k_base")
 
 
 def _utf8(text: str) -> tuple[str, bytes]:

@@ -17,11 +17,28 @@ def data_class(finding_types: Collection[str], declared: str | None, truncated: 
     rules = data_class_rules()
     if declared is not None and declared not in rules.order:
         raise ValueError(f"unknown data class {declared!r}; known are {', '.join(rules.order)}")
-    ranks = [class_rank(type_) for type_ in finding_types]
+    types = set(finding_types)
+    ranks = [class_rank(type_) for type_ in types]
+    for rule in rules.together:
+        if all(types.intersection(alternatives) for alternatives in rule.each_of):
+            ranks.append(rules.order.index(rule.data_class))
     ranks.append(rules.order.index(rules.default if declared is None else declared))
     if truncated:
         ranks.append(len(rules.order) - 1)
     return rules.order[max(ranks)]
+
+
+def class_reasons(types: Collection[str], *, truncated: bool) -> list[str]:
+    """Return in words what makes the class of these types, the strictest first."""
+    rules = data_class_rules()
+    reasons = [(class_rank(type_), f"{rules.order[class_rank(type_)]}: {type_}") for type_ in sorted(set(types))]
+    for rule in rules.together:
+        if all(set(types).intersection(alternatives) for alternatives in rule.each_of):
+            found = [" or ".join(sorted(set(types).intersection(alternatives))) for alternatives in rule.each_of]
+            reasons.append((rules.order.index(rule.data_class), f"{rule.data_class}: {' with '.join(found)}"))
+    if truncated:
+        reasons.append((len(rules.order), f"{rules.order[-1]}: not everything could be looked at"))
+    return [reason for _, reason in sorted(reasons, key=lambda item: -item[0])]
 
 
 @cache

