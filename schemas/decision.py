@@ -115,6 +115,9 @@ class Inputs(Part):
     aliases: str
     health: str
     budgets: str
+    tenants: Annotated[
+        str | None, Field(description="the version of the tenants; null where none was in force, or none was asked for")
+    ] = None
 
 
 class Orders(Part):

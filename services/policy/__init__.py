@@ -19,6 +19,7 @@ from services.policy.bundle import Bundle, Rule
 from services.policy.catalog import Catalog, Model, Offer, Provider
 from services.policy.errors import AliasError, BundleError, CatalogError, FileError, PolicyError
 from services.policy.explain import explain
+from services.policy.plan import TenantLimits
 from services.policy.policy import Policy
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "Provider",
     "Rule",
     "Target",
+    "TenantLimits",
     "explain",
 ]

@@ -17,7 +17,7 @@ from services.policy.files import Spec, content_hash, parse, read_yaml
 from services.policy.restrictions import AllCapsSpec, Effects, Restrictions, amounts
 from services.policy.wording import Wording
 
-RESERVED: Final = frozenset({"alias", "catalog", "defaults", "job"})
+RESERVED: Final = frozenset({"alias", "catalog", "defaults", "job", "tenant"})
 """What reasons name as the rule when none of the bundle's rules is behind them."""
 
 

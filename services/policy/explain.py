@@ -117,7 +117,9 @@ def _ruled_out(decision: Decision | NoRoute) -> str:
 
 
 def _inputs(decision: Decision | NoRoute) -> str:
-    return (
-        f"This was decided from the policy {decision.policy.bundle}, the catalog {decision.inputs.catalog} "
-        f"and the aliases {decision.inputs.aliases}. The same job and the same three always give the same decision."
-    )
+    inputs = decision.inputs
+    taken = [f"the policy {decision.policy.bundle}", f"the catalog {inputs.catalog}", f"the aliases {inputs.aliases}"]
+    if inputs.tenants is not None:
+        taken.append(f"the tenants {inputs.tenants}")
+    many = {3: "three", 4: "four"}[len(taken)]
+    return f"This was decided from {joined(taken)}. The same job and the same {many} always give the same decision."

@@ -20,7 +20,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-SpecT = TypeVar("SpecT", bound=Spec)
+SpecT = TypeVar("SpecT", bound=BaseModel)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

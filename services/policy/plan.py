@@ -39,6 +39,15 @@ _FILTERED_BY: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class TenantLimits:
+    """What the job's tenant has agreed to, from outside of the bundle: it only narrows, like a rule."""
+
+    version: str
+    """Of the tenants that it was taken from, so that the decision can be made again."""
+    regions: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All of a decision that does not depend on the job's size. Candidates stand in the order that breaks ties."""
 
@@ -69,17 +78,20 @@ class Planner:
         self._finder = CandidateFinder(catalog, aliases)
         self._plan = lru_cache(maxsize=remembered)(self._make)
 
-    def plan(self, features: Features) -> Plan:
-        """Return the plan for a job."""
+    def plan(self, features: Features, regions: frozenset[str] | None = None) -> Plan:
+        """Return the plan for a job whose tenant allows these regions, or any."""
         return self._plan(
-            self._scalars(features), tuple([freeze(value(features)) for value, freeze in self._containers])
+            self._scalars(features), tuple([freeze(value(features)) for value, freeze in self._containers]), regions
         )
 
-    def _make(self, scalars: tuple[Any, ...], containers: tuple[Any, ...]) -> Plan:
+    def _make(self, scalars: tuple[Any, ...], containers: tuple[Any, ...], regions: frozenset[str] | None) -> Plan:
         job = {name: _thaw(name, value) for name, value in zip(self._names, scalars + containers, strict=True)}
         latency_class = LatencyClass(job["latency_class"])
         fired, reasons = self._fired(job)
         sources = [("defaults", self._bundle.defaults[latency_class]), ("job", _own_limits(job))]
+        if regions is not None:
+            sources.append(("tenant", Restrictions(allow_regions=regions)))
+            reasons.append(_tenant_regions(regions))
         sources += [(rule.id, rule.restrictions) for rule in fired]
         limits = meet(restrictions for _, restrictions in sources)
         limited_by = {name: _tightest(name, getattr(limits, name), sources) for name in AMOUNTS}
@@ -182,6 +194,14 @@ def _default_limits(latency_class: LatencyClass, limits: Restrictions) -> Reason
         rule="defaults",
         text=f"A {latency_class} job may take {duration(limits.deadline_ms or 0)}, {limits.max_attempts} attempts and "
         f"{dollars(limits.max_cost_usd or Decimal(0))} unless something below allows less.",
+    )
+
+
+def _tenant_regions(regions: frozenset[str]) -> Reason:
+    return Reason(
+        code="tenant_regions",
+        rule="tenant",
+        text=f"What was agreed with this tenant allows its jobs in {joined(sorted(regions))} alone.",
     )
 
 

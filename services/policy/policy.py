@@ -14,7 +14,7 @@ from services.policy.bundle import Bundle
 from services.policy.catalog import Catalog
 from services.policy.choice import choose
 from services.policy.files import content_hash
-from services.policy.plan import Planner
+from services.policy.plan import Planner, TenantLimits
 
 NOTHING = content_hash({})
 """The hash of an input that there is none of: health and budgets, which no decision reads yet."""
@@ -38,13 +38,17 @@ class Policy:
         aliases = Aliases.load(config_dir / "aliases.yaml", catalog)
         return cls(Bundle.load(config_dir / "policies", catalog), catalog, aliases)
 
-    def decide(self, features: Features) -> Decision | NoRoute:
-        """Return which route handles a job and why, or why none does.
+    def decide(self, features: Features, limits: TenantLimits | None = None) -> Decision | NoRoute:
+        """Return which route handles a job and why, or why none does; ``limits`` are those of its tenant.
 
-        Equal features give equal decisions, byte for byte. Decisions share their parts: treat them as immutable.
+        Equal features and limits give equal decisions, byte for byte. Decisions share their parts: treat them as
+        immutable.
         The first reason of a :class:`NoRoute` has the code ``no_route`` or ``budget_exceeded``.
         """
-        return choose(self._planner.plan(features), features, self._inputs)
+        if limits is None:
+            return choose(self._planner.plan(features), features, self._inputs)
+        inputs = self._inputs.model_copy(update={"tenants": limits.version})
+        return choose(self._planner.plan(features, limits.regions), features, inputs)
 
     @cached_property
     def _planner(self) -> Planner:
