@@ -18,9 +18,9 @@ from schemas.decision import Decision
 from schemas.features import Features
 from services.policy import Alias, Aliases, Bundle, Catalog, Model, Policy, Provider, Rule, Target
 from services.policy.bundle import ReasonSpec, RuleSpec
+from services.policy.effects import AllCapsSpec, CapsSpec, Effects
 from services.policy.plan import Planner
 from services.policy.prices import PriceSpec
-from services.policy.restrictions import AllCapsSpec, CapsSpec, Effects
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 RULES, PROVIDERS, MODELS = 100, 10, 5

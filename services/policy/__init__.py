@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from services.policy.aliases import Alias, Aliases, Target
 from services.policy.bundle import Bundle, Rule
-from services.policy.catalog import Catalog, Model, Offer, Provider
+from services.policy.catalog import Catalog, Offer
+from services.policy.circumstances import Circumstances, Closed, Health, MoneyLeft
 from services.policy.errors import AliasError, BundleError, CatalogError, FileError, PolicyError
 from services.policy.explain import explain
 from services.policy.plan import TenantLimits
 from services.policy.policy import Policy
+from services.policy.providers import Model, Provider
 
 __all__ = [
     "Alias",
@@ -30,8 +32,12 @@ __all__ = [
     "BundleError",
     "Catalog",
     "CatalogError",
+    "Circumstances",
+    "Closed",
     "FileError",
+    "Health",
     "Model",
+    "MoneyLeft",
     "Offer",
     "Policy",
     "PolicyError",

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from schemas.codes import LatencyClass
-from schemas.decision import Fallback, Route, RuledOut
+from schemas.decision import Route, RuledOut
 from services.policy.aliases import Alias, Aliases
+from services.policy.bundle import Bundle
 from services.policy.catalog import Catalog, Offer
-from services.policy.restrictions import Restrictions
+from services.policy.effects import RouteLimitsSpec
+from services.policy.prices import pico
+from services.policy.restrictions import Restrictions, matches
+from services.policy.wording import counted, duration
 
-FALLBACK_WHEN: Final = ["timeout_or_5xx", "rate_limit", "route_broken"]
+_LAST: Final = 8
+_UNWISHED: Final = 4
+UNPICKED: Final = 2
+"""Between a wish and the discount: whether an alias's shares gave the job to another target."""
+_UNDISCOUNTED: Final = 1
+_HOUR_MS: Final = 3_600_000
 
 
 class Line(NamedTuple):
-    """What a call costs in pico-dollars as a line over its input tokens, for calls with more than `above` of them."""
+    """What a call costs in pico-dollars as a line over its input tokens, for calls with more than `above` of them.
+
+    `fit_output` is what output can cost by the ceilings that no rule has lowered: by it a route fits or not.
+    """
 
     above: int
     expected_per_token: int
     expected_output: int
     worst_per_token: int
     worst_output: int
+    fit_output: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +42,24 @@ class Candidate:
     """A permitted route, ready to be put into a decision; `preference` comes before cost, the lower the better."""
 
     route: Route
-    fallback: Fallback
     lines: tuple[Line, ...]
+    context_window: int
     context_left: int
-    max_output_tokens: int
+    fit_output_tokens: int
     expected_output_tokens: int
     latency_ms: int
     quality: float
     preference: int
     wished: bool
+    choice: int
+    """Its place among the alias's choices, -1 where it is none of them."""
+    when: tuple[str, ...] = ()
+    """After which failures the alias itself names it as a fallback."""
+    named: int = -1
+    """Its place among the fallbacks that the alias names."""
+    max_cost_pico: int | None = None
+    gated: frozenset[str] = field(default=frozenset())
+    """The tools that this route's risk budget does not let be called without anybody's word."""
 
     @property
     def label(self) -> str:
@@ -53,86 +75,187 @@ class Candidate:
         return found
 
 
+class Bounds(NamedTuple):
+    """What lets most jobs be seen to fit every candidate at a glance, without looking at each."""
+
+    context_left: int
+    per_token: int
+    output: int
+    max_cost: int | None
+    lines: tuple[tuple[int, int, int, int], ...]
+    """Of each candidate its preference, expected cost per token and for output, and its place."""
+
+    @classmethod
+    def of(cls, candidates: tuple[Candidate, ...]) -> Bounds | None:
+        """Return the bounds; ``None`` where there is no candidate, or one whose price changes with the input's size."""
+        if not candidates or any(len(found.lines) > 1 for found in candidates):
+            return None
+        first = [found.lines[0] for found in candidates]
+        return cls(
+            context_left=min(found.context_left for found in candidates),
+            per_token=max(line.worst_per_token for line in first),
+            output=max(line.fit_output for line in first),
+            max_cost=min((cap for found in candidates if (cap := found.max_cost_pico) is not None), default=None),
+            lines=tuple(
+                (found.preference, line.expected_per_token, line.expected_output, place)
+                for place, (found, line) in enumerate(zip(candidates, first, strict=True))
+            ),
+        )
+
+    def all_fit(self, tokens: int, budget_pico: int) -> bool:
+        """Tell whether a job of this size fits every candidate; where it says no, some may fit all the same."""
+        worst = tokens * self.per_token + self.output
+        return (
+            tokens <= self.context_left and worst <= budget_pico and (self.max_cost is None or worst <= self.max_cost)
+        )
+
+
+class Permitted(NamedTuple):
+    """What is left of the catalog for a job: in the order that breaks ties, and what is ruled out."""
+
+    candidates: tuple[Candidate, ...] = ()
+    shadows: dict[int, Candidate] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
+    """By their place among the alias's shadows."""
+    ruled_out: tuple[RuledOut, ...] = ()
+    unknown_alias: str | None = None
+
+
+class _Stand(NamedTuple):
+    """How an offer stands behind an alias."""
+
+    route: Route
+    choice: int
+    fallback: int
+    shadow: int
+
+
 class CandidateFinder:
     """Filters the catalog's offers for jobs, given as their attributes in plain values."""
 
-    def __init__(self, catalog: Catalog, aliases: Aliases) -> None:
+    def __init__(self, bundle: Bundle, catalog: Catalog, aliases: Aliases) -> None:
         """Take the inputs."""
         self._catalog = catalog
-        self._default = aliases.default
-        # Fallbacks hold their route: one object per alias and offer serves all plans.
-        self._unnamed = [Fallback(route=offer.route, when=FALLBACK_WHEN) for offer in catalog.offers]
+        self._aliases = aliases
         self._behind = {name: _behind(name, alias, catalog) for name, alias in aliases.aliases.items()}
+        self._limits = [
+            [limits for limits in bundle.routes if matches(offer.route.name, [limits.route])]
+            for offer in catalog.offers
+        ]
 
     def permitted(
-        self, job: dict[str, Any], limits: Restrictions, sources: list[tuple[str, Restrictions]]
-    ) -> tuple[tuple[Candidate, ...], tuple[RuledOut, ...], str | None]:
-        """Return the permitted candidates in the order that breaks ties, the routes ruled out, and an unknown alias.
+        self, job: dict[str, Any], limits: Restrictions, fit_output: int, sources: list[tuple[str, Restrictions]]
+    ) -> Permitted:
+        """Return what is permitted to a job.
 
-        `limits` is the meet of the restrictions of `sources`, which say whose each of them is.
+        `limits` is the meet of the restrictions of `sources`, which say whose each of them is; `fit_output` is the
+        ceiling of output tokens that no rule has lowered.
         """
-        name = job["alias"] or self._default
+        name = job["alias"] or self._aliases.default
         if (behind := self._behind.get(name)) is None:
-            return (), (), name
+            return Permitted(unknown_alias=name)
         candidates: list[Candidate] = []
+        shadows: dict[int, Candidate] = {}
         ruled_out: dict[str, RuledOut] = {}
-        elsewhere: list[str] = []
+        elsewhere: dict[str, None] = {}
         takes_batch = job["latency_class"] == LatencyClass.BATCH
         for place, offer in enumerate(self._catalog.offers):
             route = offer.route
             if route.tier == "batch" and not takes_batch:
                 continue
             wished = _is_wish(job["model"], route)
+            stand = behind.get(place)
             # A job that names no alias may wish for any model that policy permits: the default is no order of its own.
-            if place not in behind and not (wished and job["alias"] is None):
+            if stand is None and not (wished and job["alias"] is None):
                 # Told in one line: a large catalog would else be repeated in every decision.
-                elsewhere += [route.name] * (route.name not in elsewhere)
+                elsewhere[route.name] = None
                 continue
-            why = _incapable(offer, job) or _forbidden(offer, job["task"], limits, sources)
+            why = _incapable(offer, job) or _forbidden(offer, job, limits, sources)
             if why is not None:
                 # A route has the same reasons at both its tiers, and is told once.
                 ruled_out.setdefault(route.name, RuledOut(route=route.name, rule=why[0], text=why[1]))
                 continue
-            candidates.append(
-                self._candidate(offer, job, limits, behind.get(place, self._unnamed[place]), wished=wished)
-            )
+            if (late := _too_late(offer, limits, sources)) is not None:
+                label = f"{route.name} (batch)"
+                ruled_out[label] = RuledOut(route=label, rule=late[0], text=late[1])
+                continue
+            stand = stand or _Stand(route, -1, -1, -1)
+            found = self._candidate(offer, job, limits, fit_output, stand, self._limits[place], wished=wished)
+            if stand.choice >= 0 or stand.fallback >= 0 or (wished and job["alias"] is None):
+                candidates.append(found)
+            else:
+                elsewhere[route.name] = None
+            if stand.shadow >= 0:
+                # Of both its tiers a shadow takes the cheaper one; the discounted one stands first among the offers.
+                shadows.setdefault(stand.shadow, found)
         candidates.sort(key=lambda found: (found.latency_ms, -found.quality, found.route.name, found.route.tier))
         if elsewhere:
             text = f"not among the targets of the alias {name}"
             ruled_out["alias"] = RuledOut(route=", ".join(elsewhere), rule="alias", text=text)
-        return tuple(candidates), tuple(ruled_out.values()), None
+        return Permitted(tuple(candidates), shadows, tuple(ruled_out.values()))
 
     def _candidate(
-        self, offer: Offer, job: dict[str, Any], limits: Restrictions, fallback: Fallback, *, wished: bool
+        self,
+        offer: Offer,
+        job: dict[str, Any],
+        limits: Restrictions,
+        fit_output: int,
+        stand: _Stand,
+        own: list[RouteLimitsSpec],
+        *,
+        wished: bool,
     ) -> Candidate:
         ceiling = offer.model.max_output_tokens
         most = ceiling if limits.max_output_tokens is None else min(limits.max_output_tokens, ceiling)
+        fit = min(fit_output, ceiling)
         expected = min(self._catalog.expected_output(job["task"]), most)
         undiscounted = job["latency_class"] == LatencyClass.BATCH and offer.route.tier != "batch"
+        last = stand.choice < 0 and not wished
+        named = self._aliases.aliases[job["alias"] or self._aliases.default].fallbacks
         return Candidate(
-            route=fallback.route,
-            fallback=fallback,
+            route=stand.route,
             lines=tuple(
-                Line(band.above, band.input, expected * band.output, band.dearest_input, most * band.output)
+                Line(
+                    band.above,
+                    band.input,
+                    expected * band.output + band.request,
+                    band.dearest_input,
+                    most * band.output + band.request,
+                    fit * band.output + band.request,
+                )
                 for band in offer.price.bands
             ),
-            context_left=offer.model.context_window - most,
-            max_output_tokens=most,
+            context_window=offer.model.context_window,
+            context_left=offer.model.context_window - fit,
+            fit_output_tokens=fit,
             expected_output_tokens=expected,
             latency_ms=offer.model.latency_ms,
             quality=offer.model.quality_for(job["task"]),
-            preference=2 * (not wished) + undiscounted,
+            preference=_LAST * last + _UNWISHED * (not wished) + _UNDISCOUNTED * undiscounted,
             wished=wished,
+            choice=stand.choice,
+            when=named[stand.fallback].when if stand.fallback >= 0 else (),
+            named=stand.fallback,
+            max_cost_pico=min((pico(cap) for spec in own if (cap := spec.max_cost_usd) is not None), default=None),
+            gated=frozenset(
+                tool
+                for tool in job["tools"]
+                if any(spec.unattended_tools is not None and not matches(tool, spec.unattended_tools) for spec in own)
+            ),
         )
 
 
-def _behind(name: str, alias: Alias, catalog: Catalog) -> dict[int, Fallback]:
-    """Return the offers behind an alias by their place in the catalog."""
-    return {
-        place: Fallback(route=offer.route.model_copy(update={"alias": name}), when=FALLBACK_WHEN)
-        for place, offer in enumerate(catalog.offers)
-        if alias.matches(offer.route)
-    }
+def _behind(name: str, alias: Alias, catalog: Catalog) -> dict[int, _Stand]:
+    """Return how the offers behind an alias stand behind it, by their place in the catalog."""
+
+    def first(targets: Any, route: Route) -> int:
+        return next((place for place, target in enumerate(targets) if target.matches(route)), -1)
+
+    stands: dict[int, _Stand] = {}
+    for place, offer in enumerate(catalog.offers):
+        found = [first(targets, offer.route) for targets in (alias.choices, alias.fallbacks, alias.shadows)]
+        if max(found) >= 0:
+            stands[place] = _Stand(offer.route.model_copy(update={"alias": name}), *found)
+    return stands
 
 
 def _is_wish(wish: str | None, route: Route) -> bool:
@@ -154,10 +277,19 @@ def _incapable(offer: Offer, job: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def _forbidden(
-    offer: Offer, task: str, limits: Restrictions, sources: list[tuple[str, Restrictions]]
+    offer: Offer, job: dict[str, Any], limits: Restrictions, sources: list[tuple[str, Restrictions]]
 ) -> tuple[str, str] | None:
-    if limits.excludes(offer, task) is None:
+    if limits.excludes(offer, job) is None:
         return None
     return next(
-        (source, why) for source, restrictions in sources if (why := restrictions.excludes(offer, task)) is not None
+        (source, why) for source, restrictions in sources if (why := restrictions.excludes(offer, job)) is not None
     )
+
+
+def _too_late(offer: Offer, limits: Restrictions, sources: list[tuple[str, Restrictions]]) -> tuple[str, str] | None:
+    batch, deadline = offer.provider.batch, limits.deadline_ms
+    if offer.route.tier != "batch" or batch is None or deadline is None or batch.window_hours * _HOUR_MS <= deadline:
+        return None
+    rule = next(source for source, restrictions in sources if restrictions.deadline_ms == deadline)
+    window = counted(batch.window_hours, "hour")
+    return rule, f"its batch service may take {window}, and the job has {duration(deadline)}"

@@ -13,9 +13,9 @@ from schemas.codes import DataClass, LatencyClass
 from schemas.features import Features
 from services.policy import Alias, Aliases, Bundle, Catalog, Model, Policy, Provider, Rule, Target
 from services.policy.bundle import RuleSpec
+from services.policy.effects import AllCapsSpec
 from services.policy.plan import Planner
 from services.policy.prices import PriceSpec
-from services.policy.restrictions import AllCapsSpec
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 ENVIRON = {"WAYBILL_SIMULATOR_URL": "http://127.0.0.1:4000"}

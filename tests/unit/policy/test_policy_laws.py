@@ -11,7 +11,8 @@ from policy_builders import TOOLS, a_job, a_policy, a_rule, effects, forgetful, 
 from schemas.decision import Budgets, Decision
 from schemas.features import Features
 from services.policy import Policy, Rule
-from services.policy.restrictions import AMOUNTS, Effects, Restrictions, meet
+from services.policy.effects import Effects
+from services.policy.restrictions import AMOUNTS, Restrictions, meet
 
 restrictions = effects().map(lambda drawn: Effects.model_validate(drawn).restrictions())
 
