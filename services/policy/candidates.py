@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from schemas.codes import LatencyClass
@@ -37,8 +37,7 @@ class Line(NamedTuple):
     fit_output: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A permitted route, ready to be put into a decision; `preference` comes before cost, the lower the better."""
 
     route: Route
@@ -58,7 +57,7 @@ class Candidate:
     named: int = -1
     """Its place among the fallbacks that the alias names."""
     max_cost_pico: int | None = None
-    gated: frozenset[str] = field(default=frozenset())
+    gated: frozenset[str] = frozenset()
     """The tools that this route's risk budget does not let be called without anybody's word."""
 
     @property
@@ -129,6 +128,53 @@ class _Stand(NamedTuple):
     shadow: int
 
 
+class _RouteLimits(NamedTuple):
+    """What the bundle allows on one route alone."""
+
+    max_cost_pico: int | None
+    unattended: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, route: Route, limits: tuple[RouteLimitsSpec, ...]) -> _RouteLimits:
+        own = [spec for spec in limits if matches(route.name, [spec.route])]
+        return cls(
+            min((pico(cap) for spec in own if (cap := spec.max_cost_usd) is not None), default=None),
+            tuple(spec.unattended_tools for spec in own if spec.unattended_tools is not None),
+        )
+
+    def gated(self, tools: list[str]) -> frozenset[str]:
+        """Return the tools that are not called without anybody's word on this route."""
+        if not self.unattended:
+            return frozenset()
+        return frozenset(tool for tool in tools if not all(matches(tool, allowed) for allowed in self.unattended))
+
+
+class _Sized(NamedTuple):
+    """How long an answer of one offer is expected to be and, where no rule lowers it, may be; and what it costs."""
+
+    expected: int
+    fit: int
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def of(cls, offer: Offer, expected: int, cap: int | None, fit: int) -> _Sized:
+        ceiling = offer.model.max_output_tokens
+        most, fit = ceiling if cap is None else min(cap, ceiling), min(fit, ceiling)
+        expected = min(expected, most)
+        lines = [
+            Line(
+                band.above,
+                band.input,
+                expected * band.output + band.request,
+                band.dearest_input,
+                most * band.output + band.request,
+                fit * band.output + band.request,
+            )
+            for band in offer.price.bands
+        ]
+        return cls(expected, fit, tuple(lines))
+
+
 class CandidateFinder:
     """Filters the catalog's offers for jobs, given as their attributes in plain values."""
 
@@ -137,10 +183,11 @@ class CandidateFinder:
         self._catalog = catalog
         self._aliases = aliases
         self._behind = {name: _behind(name, alias, catalog) for name, alias in aliases.aliases.items()}
-        self._limits = [
-            [limits for limits in bundle.routes if matches(offer.route.name, [limits.route])]
-            for offer in catalog.offers
-        ]
+        self._limits = [_RouteLimits.of(offer.route, bundle.routes) for offer in catalog.offers]
+        # Caps and tasks are few: the same sizes come again in many plans.
+        self._sized = lru_cache(maxsize=128)(
+            lambda expected, cap, fit: [_Sized.of(offer, expected, cap, fit) for offer in catalog.offers]
+        )
 
     def permitted(
         self, job: dict[str, Any], limits: Restrictions, fit_output: int, sources: list[tuple[str, Restrictions]]
@@ -153,95 +200,73 @@ class CandidateFinder:
         name = job["alias"] or self._aliases.default
         if (behind := self._behind.get(name)) is None:
             return Permitted(unknown_alias=name)
+        named = self._aliases.aliases[name].fallbacks
         candidates: list[Candidate] = []
         shadows: dict[int, Candidate] = {}
         ruled_out: dict[str, RuledOut] = {}
         elsewhere: dict[str, None] = {}
         takes_batch = job["latency_class"] == LatencyClass.BATCH
+        by_model = limits.restricts_models
+        excluded = {
+            provider.name: limits.excludes_provider(provider) is not None
+            for provider in self._catalog.providers.values()
+        }
+        sized = self._sized(self._catalog.expected_output(job["task"]), limits.max_output_tokens, fit_output)
         for place, offer in enumerate(self._catalog.offers):
             route = offer.route
-            if route.tier == "batch" and not takes_batch:
+            batch = route.tier == "batch"
+            if batch and not takes_batch:
                 continue
-            wished = _is_wish(job["model"], route)
+            wished = job["model"] is not None and _is_wish(job["model"], route)
             stand = behind.get(place)
             # A job that names no alias may wish for any model that policy permits: the default is no order of its own.
             if stand is None and not (wished and job["alias"] is None):
                 # Told in one line: a large catalog would else be repeated in every decision.
                 elsewhere[route.name] = None
                 continue
-            why = _incapable(offer, job) or _forbidden(offer, job, limits, sources)
+            why = _incapable(offer, job)
+            if why is None and (excluded[route.provider] or (by_model and limits.excludes_model(offer, job))):
+                why = _forbidden(offer, job, sources)
             if why is not None:
                 # A route has the same reasons at both its tiers, and is told once.
                 ruled_out.setdefault(route.name, RuledOut(route=route.name, rule=why[0], text=why[1]))
                 continue
-            if (late := _too_late(offer, limits, sources)) is not None:
+            if batch and (late := _too_late(offer, limits, sources)) is not None:
                 label = f"{route.name} (batch)"
                 ruled_out[label] = RuledOut(route=label, rule=late[0], text=late[1])
                 continue
             stand = stand or _Stand(route, -1, -1, -1)
-            found = self._candidate(offer, job, limits, fit_output, stand, self._limits[place], wished=wished)
+            own, size = self._limits[place], sized[place]
+            preference = (0 if stand.choice >= 0 or wished else _LAST) + (0 if wished else _UNWISHED)
+            found = Candidate(
+                route=stand.route,
+                lines=size.lines,
+                context_window=offer.model.context_window,
+                context_left=offer.model.context_window - size.fit,
+                fit_output_tokens=size.fit,
+                expected_output_tokens=size.expected,
+                latency_ms=offer.model.latency_ms,
+                quality=offer.model.quality_for(job["task"]),
+                preference=preference + (_UNDISCOUNTED if takes_batch and not batch else 0),
+                wished=wished,
+                choice=stand.choice,
+                when=named[stand.fallback].when if stand.fallback >= 0 else (),
+                named=stand.fallback,
+                max_cost_pico=own.max_cost_pico,
+                gated=own.gated(job["tools"]),
+            )
             if stand.choice >= 0 or stand.fallback >= 0 or (wished and job["alias"] is None):
                 candidates.append(found)
             else:
                 elsewhere[route.name] = None
             if stand.shadow >= 0:
-                # Of both its tiers a shadow takes the cheaper one; the discounted one stands first among the offers.
+                # Of both its tiers a shadow takes the discounted one, which stands first among the offers.
                 shadows.setdefault(stand.shadow, found)
         candidates.sort(key=lambda found: (found.latency_ms, -found.quality, found.route.name, found.route.tier))
         if elsewhere:
             text = f"not among the targets of the alias {name}"
             ruled_out["alias"] = RuledOut(route=", ".join(elsewhere), rule="alias", text=text)
         return Permitted(tuple(candidates), shadows, tuple(ruled_out.values()))
-
-    def _candidate(
-        self,
-        offer: Offer,
-        job: dict[str, Any],
-        limits: Restrictions,
-        fit_output: int,
-        stand: _Stand,
-        own: list[RouteLimitsSpec],
-        *,
-        wished: bool,
-    ) -> Candidate:
-        ceiling = offer.model.max_output_tokens
-        most = ceiling if limits.max_output_tokens is None else min(limits.max_output_tokens, ceiling)
-        fit = min(fit_output, ceiling)
-        expected = min(self._catalog.expected_output(job["task"]), most)
-        undiscounted = job["latency_class"] == LatencyClass.BATCH and offer.route.tier != "batch"
-        last = stand.choice < 0 and not wished
-        named = self._aliases.aliases[job["alias"] or self._aliases.default].fallbacks
-        return Candidate(
-            route=stand.route,
-            lines=tuple(
-                Line(
-                    band.above,
-                    band.input,
-                    expected * band.output + band.request,
-                    band.dearest_input,
-                    most * band.output + band.request,
-                    fit * band.output + band.request,
-                )
-                for band in offer.price.bands
-            ),
-            context_window=offer.model.context_window,
-            context_left=offer.model.context_window - fit,
-            fit_output_tokens=fit,
-            expected_output_tokens=expected,
-            latency_ms=offer.model.latency_ms,
-            quality=offer.model.quality_for(job["task"]),
-            preference=_LAST * last + _UNWISHED * (not wished) + _UNDISCOUNTED * undiscounted,
-            wished=wished,
-            choice=stand.choice,
-            when=named[stand.fallback].when if stand.fallback >= 0 else (),
-            named=stand.fallback,
-            max_cost_pico=min((pico(cap) for spec in own if (cap := spec.max_cost_usd) is not None), default=None),
-            gated=frozenset(
-                tool
-                for tool in job["tools"]
-                if any(spec.unattended_tools is not None and not matches(tool, spec.unattended_tools) for spec in own)
-            ),
-        )
 
 
 def _behind(name: str, alias: Alias, catalog: Catalog) -> dict[int, _Stand]:
@@ -258,8 +283,8 @@ def _behind(name: str, alias: Alias, catalog: Catalog) -> dict[int, _Stand]:
     return stands
 
 
-def _is_wish(wish: str | None, route: Route) -> bool:
-    return wish is not None and wish in (route.model, f"{route.provider}/{route.model}", route.name)
+def _is_wish(wish: str, route: Route) -> bool:
+    return wish in (route.model, f"{route.provider}/{route.model}", route.name)
 
 
 def _incapable(offer: Offer, job: dict[str, Any]) -> tuple[str, str] | None:
@@ -276,11 +301,8 @@ def _incapable(offer: Offer, job: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _forbidden(
-    offer: Offer, job: dict[str, Any], limits: Restrictions, sources: list[tuple[str, Restrictions]]
-) -> tuple[str, str] | None:
-    if limits.excludes(offer, job) is None:
-        return None
+def _forbidden(offer: Offer, job: dict[str, Any], sources: list[tuple[str, Restrictions]]) -> tuple[str, str]:
+    """Return the first of the sources that rules an offer out: what all of them exclude, one of them excludes."""
     return next(
         (source, why) for source, restrictions in sources if (why := restrictions.excludes(offer, job)) is not None
     )
@@ -288,7 +310,7 @@ def _forbidden(
 
 def _too_late(offer: Offer, limits: Restrictions, sources: list[tuple[str, Restrictions]]) -> tuple[str, str] | None:
     batch, deadline = offer.provider.batch, limits.deadline_ms
-    if offer.route.tier != "batch" or batch is None or deadline is None or batch.window_hours * _HOUR_MS <= deadline:
+    if batch is None or deadline is None or batch.window_hours * _HOUR_MS <= deadline:
         return None
     rule = next(source for source, restrictions in sources if restrictions.deadline_ms == deadline)
     window = counted(batch.window_hours, "hour")

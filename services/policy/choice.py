@@ -5,13 +5,24 @@ from __future__ import annotations
 from decimal import Decimal
 
 from schemas.codes import ErrorCode, LatencyClass
-from schemas.decision import AppliedPolicy, Budgets, Decision, Estimate, Inputs, NoRoute, Reason, RuledOut
+from schemas.decision import (
+    AppliedPolicy,
+    Budgets,
+    Decision,
+    Escalation,
+    Estimate,
+    Fallback,
+    Inputs,
+    NoRoute,
+    Reason,
+    RuledOut,
+)
 from schemas.features import Features
 from services.policy.aliases import Pick
 from services.policy.candidates import Candidate
 from services.policy.circumstances import ORDINARY, Circumstances, MoneyLeft
 from services.policy.fitting import Fit, closed_in_words, fit
-from services.policy.following import escalation, fallbacks, shadows
+from services.policy.following import escalation, fallbacks, shadows, when_of
 from services.policy.plan import Plan
 from services.policy.prices import usd, usd_at_most
 from services.policy.wording import dollars, joined
@@ -26,7 +37,7 @@ def choose(plan: Plan, features: Features, inputs: Inputs, now: Circumstances = 
     reasons = [
         reason
         if isinstance(reason, Reason)
-        else Reason.model_construct(code=reason[0].code, rule=reason[0].id, text=reason[1].render(features))
+        else Reason(code=reason[0].code, rule=reason[0].id, text=reason[1].render(features))
         for reason in plan.reasons
     ]
     if not found.order:
@@ -34,28 +45,29 @@ def choose(plan: Plan, features: Features, inputs: Inputs, now: Circumstances = 
         return NoRoute(
             policy=plan.policy, reasons=[failure, *reasons], ruled_out=ruled_out, inputs=inputs, waits_for=waits_for
         )
-    first = found.order[0]
-    best, others = plan.candidates[first.candidate], [plan.candidates[place] for _, _, place in found.order[1:]]
+    _, expected, place = found.order[0]
+    best, others = plan.candidates[place], [plan.candidates[place] for _, _, place in found.order[1:]]
     line = best.line(tokens)
-    cost = usd(first.cost)
+    cost = usd(expected)
     if plan.wish is not None:
         reasons.append(_on_wish(plan.wish, best, ruled_out))
     reasons.append(_on_choice(plan, best, cost, len(found.order), pick))
-    next_ones, after = fallbacks(best, others)
+    takeovers = fallbacks(best, others)
     stronger = escalation(plan, best, others, tokens, found.budget_pico)
-    policy = _with_risk_budgets(plan.policy, [best, *after, *([stronger[1]] if stronger else [])], reasons)
-    costs = [place.cost for place in found.order]
-    # Built from parts that were validated already: validating them again would double the cost of a remembered plan.
-    return Decision.model_construct(
+    policy = plan.policy
+    if plan.gates_by_route:
+        policy = _with_risk_budgets(policy, [best, *takeovers, *([stronger] if stronger else [])], reasons)
+    costs = [cost for _, cost, _ in found.order]
+    return Decision(
         route=best.route,
         budgets=_budgets(plan, found, now.money, reasons),
         policy=policy,
-        fallbacks=next_ones,
-        escalation=stronger[0] if stronger else None,
+        fallbacks=[Fallback(route=other.route, when=when_of(best, other)) for other in takeovers],
+        escalation=None if stronger is None else _escalation(plan, stronger),
         shadows=shadows(plan, best, now.record, tokens, found.budget_pico),
         reasons=reasons,
         ruled_out=ruled_out,
-        estimate=Estimate.model_construct(
+        estimate=Estimate(
             input_tokens=tokens,
             output_tokens=best.expected_output_tokens,
             cost_usd=cost,
@@ -65,6 +77,11 @@ def choose(plan: Plan, features: Features, inputs: Inputs, now: Circumstances = 
         ),
         inputs=inputs,
     )
+
+
+def _escalation(plan: Plan, to: Candidate) -> Escalation:
+    assert plan.escalation is not None, "a stronger model was looked for"
+    return Escalation(on=[str(cause) for cause in plan.escalation.on], to=to.route, max=plan.escalation.max)
 
 
 def _pick(plan: Plan, now: Circumstances) -> Pick | None:
@@ -150,4 +167,4 @@ def _on_choice(plan: Plan, best: Candidate, cost: Decimal, eligible: int, pick: 
     else:
         place = f"the cheapest of {eligible:,} eligible routes"
     text = f"{route.name} is {place}; it is expected to cost {dollars(cost)}."
-    return Reason.model_construct(code="chosen", rule=None, text=text)
+    return Reason(code="chosen", rule=None, text=text)

@@ -20,12 +20,8 @@ Kept = Literal["size", "money", "window", "closed"]
 """What keeps a route out: the size, the money of this job, the money left in the tenant's window, a gate or outage."""
 
 
-class Place(NamedTuple):
-    """A candidate that fits: its preference, its expected cost in pico-dollars, and its place among the candidates."""
-
-    preference: int
-    cost: int
-    candidate: int
+Place = tuple[int, int, int]
+"""A candidate that fits: its preference, its expected cost in pico-dollars, and its place among the candidates."""
 
 
 class Fit(NamedTuple):
@@ -50,7 +46,7 @@ def fit(plan: Plan, tokens: int, now: Circumstances, pick: Pick | None, ruled_ou
         and tokens <= plan.budgets.max_input_tokens
         and plan.bounds.all_fit(tokens, budget)
     ):
-        order = [Place(preference, tokens * slope + base, at) for preference, slope, base, at in plan.bounds.lines]
+        order = [(preference, tokens * slope + base, at) for preference, slope, base, at in plan.bounds.lines]
         order.sort()
         return Fit(order, set(), [], budget)
     found = Fit([], set(), [], budget)
@@ -61,7 +57,7 @@ def fit(plan: Plan, tokens: int, now: Circumstances, pick: Pick | None, ruled_ou
         if why is None:
             unpicked = UNPICKED if pick is not None and candidate.choice != pick.choice else 0
             cost = tokens * line.expected_per_token + line.expected_output
-            found.order.append(Place(candidate.preference + unpicked, cost, at))
+            found.order.append((candidate.preference + unpicked, cost, at))
         else:
             ruled_out.append(RuledOut(route=candidate.label, rule=why[0], text=why[1]))
     found.order.sort()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.decision import Escalation, Fallback, Route
+from schemas.decision import Route
 from services.policy.candidates import Candidate
 from services.policy.plan import Plan
 
@@ -18,35 +18,34 @@ SAME_PROVIDER_WHEN: Final = ("timeout_or_5xx", "rate_limited", "model_gone")
 """Another model does not help where the account is the trouble: its quota is used up, or its key refused."""
 
 
-def fallbacks(best: Candidate, others: list[Candidate]) -> tuple[list[Fallback], list[Candidate]]:
-    """Return the fallbacks, and their candidates: those that the alias names, then the next best elsewhere, then here.
+def fallbacks(best: Candidate, others: list[Candidate]) -> list[Candidate]:
+    """Return the fallbacks: those that the alias names, then the next best elsewhere, then at the same provider.
 
     `others` are the other candidates that fit, best first.
     """
-    named = sorted((other for other in others if other.named >= 0), key=lambda other: other.named)
-    elsewhere = [other for other in others if other.route.provider != best.route.provider]
-    here = [other for other in others if other.route.provider == best.route.provider]
-    chosen: list[Candidate] = []
-    taken = {best.route.name}  # the tiers of one route are one route: what broke at one is broken at the other
-    for at, other in enumerate([*named, *elsewhere, *here]):
-        if at >= len(named) and len(chosen) >= MAX_FALLBACKS:
-            break
-        if other.route.name not in taken:
-            taken.add(other.route.name)
-            chosen.append(other)
-    return [Fallback.model_construct(route=other.route, when=_when(best, other)) for other in chosen], chosen
+    chosen: dict[str, Candidate] = {}  # the tiers of one route are one route: what broke at one is broken at the other
+    here, provider = best.route.name, best.route.provider
+    for other in sorted((other for other in others if other.named >= 0), key=lambda other: other.named):
+        if (name := other.route.name) != here:
+            chosen.setdefault(name, other)
+    for elsewhere in (True, False):
+        for other in others:
+            if len(chosen) >= MAX_FALLBACKS:
+                return list(chosen.values())
+            if (other.route.provider != provider) is elsewhere and (name := other.route.name) != here:
+                chosen.setdefault(name, other)
+    return list(chosen.values())
 
 
-def _when(best: Candidate, other: Candidate) -> list[str]:
+def when_of(best: Candidate, other: Candidate) -> list[str]:
+    """Return after which failures of the chosen route a fallback takes over."""
     if other.when:
         return list(other.when)
     when = ELSEWHERE_WHEN if other.route.provider != best.route.provider else SAME_PROVIDER_WHEN
     return [*when, "too_long"] if other.context_window > best.context_window else list(when)
 
 
-def escalation(
-    plan: Plan, best: Candidate, others: list[Candidate], tokens: int, budget_pico: int
-) -> tuple[Escalation, Candidate] | None:
+def escalation(plan: Plan, best: Candidate, others: list[Candidate], tokens: int, budget_pico: int) -> Candidate | None:
     """Return the strongest model above the chosen one, of equals the cheapest, that the money reaches after a try."""
     if plan.escalation is None:
         return None
@@ -54,9 +53,7 @@ def escalation(
     stronger = [other for other in others if other.quality > best.quality and worst(other, tokens) <= left]
     if not stronger:
         return None
-    to = max(stronger, key=lambda other: other.quality)  # of equals the first, and `others` stand best first
-    on, most = [str(cause) for cause in plan.escalation.on], plan.escalation.max
-    return Escalation.model_construct(on=on, to=to.route, max=most), to
+    return max(stronger, key=lambda other: other.quality)  # of equals the first, and `others` stand best first
 
 
 def shadows(plan: Plan, best: Candidate, record: str | None, tokens: int, budget_pico: int) -> list[Route]:

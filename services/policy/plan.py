@@ -68,6 +68,8 @@ class Plan:
     escalation: EscalationSpec | None
     holds_over_budget: bool
     bounds: Bounds | None
+    gates_by_route: bool
+    """Whether the risk budget of a route itself asks for somebody's word."""
 
 
 class Planner:
@@ -139,6 +141,7 @@ class Planner:
             escalation=self._bundle.classes[latency_class].escalation if asks else None,
             holds_over_budget=not limits.reject_over_budget,
             bounds=Bounds.of(permitted.candidates),
+            gates_by_route=any(found.gated for found in permitted.candidates),
         )
 
     def _applied(self, job: dict[str, Any], limits: Restrictions) -> AppliedPolicy:

@@ -61,7 +61,7 @@ class Policy:
         plan = self._planner.plan(features, limits.regions if limits else None)
         ruled_out = list(plan.ruled_out)
         found = fit(plan, features.input_tokens, now, None, ruled_out)
-        fitting = [plan.candidates[place.candidate].route for place in found.order]
+        fitting = [plan.candidates[place].route for _, _, place in found.order]
         if any((it.name, it.tier) == (route.name, route.tier) for it in fitting):
             return None
         label = route.name if route.tier == "standard" else f"{route.name} ({route.tier})"

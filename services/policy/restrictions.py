@@ -96,13 +96,10 @@ class Restrictions:
 
     def excludes(self, offer: Offer, job: Mapping[str, Any]) -> str | None:
         """Return why an offer is not permitted for a job with this task and these tools, in words, or ``None``."""
-        return (
-            self._excludes_provider(offer.provider)
-            or self._excludes_route(offer.route)
-            or self._excludes_model(offer.model, job)
-        )
+        return self.excludes_provider(offer.provider) or self.excludes_model(offer, job)
 
-    def _excludes_provider(self, provider: Provider) -> str | None:
+    def excludes_provider(self, provider: Provider) -> str | None:
+        """Return why nothing of a provider is permitted, in words, or ``None``."""
         name = provider.name
         if name in self.deny_providers:
             return f"the provider {name} is not allowed"
@@ -114,10 +111,27 @@ class Restrictions:
             most = f"{self.max_retention_days} at most" if self.max_retention_days else "it may keep none"
             return f"the provider {name} keeps data for {provider.retention_days} days, and {most}"
         if self.allow_residency is not None and provider.retention_days:
-            if kept := set(provider.kept_in) - self.allow_residency:
-                allowed = listed(self.allow_residency)
+            allowed, kept = listed(self.allow_residency), set(provider.kept_in) - self.allow_residency
+            if kept:
                 return f"the provider {name} keeps data in {listed(kept)}, and only {allowed} is allowed for that"
         return None
+
+    @property
+    def restricts_models(self) -> bool:
+        """Whether anything but the provider rules an offer out."""
+        return bool(
+            self.allow_regions is not None
+            or self.deny_models
+            or self.model_lists
+            or self.capabilities
+            or self.min_quality
+            or self.min_tool_reliability
+            or self.max_latency_ms is not None
+        )
+
+    def excludes_model(self, offer: Offer, job: Mapping[str, Any]) -> str | None:
+        """Return why an offer of a permitted provider is not permitted, in words, or ``None``."""
+        return self._excludes_route(offer.route) or self._excludes_model(offer.model, job)
 
     def _excludes_route(self, route: Route) -> str | None:
         if self.allow_regions is not None and route.region not in self.allow_regions:
@@ -132,9 +146,9 @@ class Restrictions:
         return None
 
     def _excludes_model(self, model: Model, job: Mapping[str, Any]) -> str | None:
-        if missing := self.capabilities - model.capabilities:
+        if self.capabilities and (missing := self.capabilities - model.capabilities):
             return f"it lacks what is asked for: {listed(missing)}"
-        if (quality := model.quality_for(job["task"])) < self.min_quality:
+        if self.min_quality and (quality := model.quality_for(job["task"])) < self.min_quality:
             return f"its quality of {quality:g} for the task {job['task']} is below the {self.min_quality:g} asked for"
         if self.min_tool_reliability and job["tools"] and (model.tool_reliability or 0) < self.min_tool_reliability:
             known = "not known" if model.tool_reliability is None else f"{model.tool_reliability:g}"
