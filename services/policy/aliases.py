@@ -113,6 +113,10 @@ class Alias(Spec):
         """Whether the record's id has a say in who gets a job."""
         return self.canary is not None or any(target.weight for target in self.targets)
 
+    def matches(self, route: Route) -> bool:
+        """Tell whether a route is among the choices."""
+        return any(target.matches(route) for target in self.choices)
+
     def pick(self, name: str, record: str) -> Pick | None:
         """Return the choice that a record falls to under this alias, named `name`; ``None`` where cost decides."""
         if self.canary is not None and fraction(name, "canary", record) < self.canary.share:
