@@ -117,6 +117,7 @@ class Outcome:
 
     example: Example
     place: Place
+    world: str | None
     job: Features
     decision: Decision | NoRoute
     problems: tuple[str, ...]
@@ -143,7 +144,9 @@ def run(folder: Path, policy: Policy) -> Iterator[Outcome]:
             limits = None if regions is None else TenantLimits("example", regions)
             decision = decider.decide(job, limits, example.now.circumstances())
             rules = {fired.rule.id for fired in decider.fired(job)}
-            yield Outcome(example, place, job, decision, tuple(_problems(example.expect, decision, rules, job)))
+            yield Outcome(
+                example, place, file.world, job, decision, tuple(_problems(example.expect, decision, rules, job))
+            )
 
 
 def _world(world: Path, folder: Path) -> Policy:
