@@ -15,7 +15,8 @@ from services.policy.prices import pico
 from services.policy.restrictions import Restrictions, matches
 from services.policy.wording import counted, duration
 
-_LAST: Final = 8
+LAST: Final = 8
+"""Of what only takes over: a fallback that the alias names, and no target of it."""
 _UNWISHED: Final = 4
 UNPICKED: Final = 2
 """Between a wish and the discount: whether an alias's shares gave the job to another target."""
@@ -237,7 +238,7 @@ class CandidateFinder:
                 continue
             stand = stand or _Stand(route, -1, -1, -1)
             own, size = self._limits[place], sized[place]
-            preference = (0 if stand.choice >= 0 or wished else _LAST) + (0 if wished else _UNWISHED)
+            preference = (0 if stand.choice >= 0 or wished else LAST) + (0 if wished else _UNWISHED)
             found = Candidate(
                 route=stand.route,
                 lines=size.lines,

@@ -19,7 +19,7 @@ from schemas.decision import (
 )
 from schemas.features import Features
 from services.policy.aliases import Pick
-from services.policy.candidates import Candidate
+from services.policy.candidates import LAST, Candidate
 from services.policy.circumstances import ORDINARY, Circumstances, MoneyLeft
 from services.policy.fitting import Fit, closed_in_words, fit
 from services.policy.following import escalation, fallbacks, shadows, when_of
@@ -51,7 +51,7 @@ def choose(plan: Plan, features: Features, inputs: Inputs, now: Circumstances = 
     cost = usd(expected)
     if plan.wish is not None:
         reasons.append(_on_wish(plan.wish, best, ruled_out))
-    reasons.append(_on_choice(plan, best, cost, len(found.order), pick))
+    reasons.append(_on_choice(plan, best, cost, _rivals(found), pick))
     takeovers = fallbacks(best, others)
     stronger = escalation(plan, best, others, tokens, found.budget_pico)
     policy = plan.policy
@@ -152,6 +152,13 @@ def _on_wish(wish: str, best: Candidate, ruled_out: list[RuledOut]) -> Reason:
 def _is_called(wish: str, route: str) -> bool:
     provider_and_model = route.partition("@")[0]
     return wish in (provider_and_model.partition("/")[2], provider_and_model, route)
+
+
+def _rivals(found: Fit) -> int:
+    """Return how many routes the first one was chosen among: those that only ever take over are none of them."""
+    if found.order[-1][0] < LAST or found.order[0][0] >= LAST:
+        return len(found.order)
+    return sum(preference < LAST for preference, _, _ in found.order)
 
 
 def _on_choice(plan: Plan, best: Candidate, cost: Decimal, eligible: int, pick: Pick | None) -> Reason:

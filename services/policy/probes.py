@@ -58,6 +58,8 @@ _LISTS: Final = frozenset({"tools", "domains"})
 _NULLABLE_LISTS: Final = frozenset({"regions", "providers"})
 _NULLABLE_COUNTS: Final = frozenset({"max_output_tokens", "max_tool_calls"})
 _OTHER: Final = "something-else"
+_LONGEST: Final = 40
+"""Lists are tried up to this length, where a condition counts."""
 
 _TEXT: Final = re.compile(r"\"((?:\\.|[^\"\\])*)\"|'((?:\\.|[^'\\])*)'")
 _NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
@@ -92,14 +94,15 @@ def _values(name: str, source: str) -> list[Any]:
         return _VOCABULARIES[name]
     texts = sorted({found[1] or found[2] or "" for found in _TEXT.finditer(source)} - {""})
     numbers = sorted({float(found[0]) for found in _NUMBER.finditer(_TEXT.sub("", source))})
-    if name in _LISTS:
-        return [[], *([text] for text in texts), *([texts] if len(texts) > 1 else []), [_OTHER]]
-    if name in _NULLABLE_LISTS:
-        return [None, *([text] for text in texts), [_OTHER]]
+    lengths = sorted({1, *(int(number) + step for number in numbers if number <= _LONGEST for step in (0, 1))} - {0})
+    others = [[f"{_OTHER}-{number}" for number in range(length)] for length in lengths]
+    if name in _LISTS | _NULLABLE_LISTS:
+        none = [[]] if name in _LISTS else [None]
+        return [*none, *([text] for text in texts), *([texts] if len(texts) > 1 else []), *others]
     if name == "findings":
         keys = sorted({found[1] or found[2] for found in _KEY.finditer(source)} - _NO_KEY | set(texts))
         counts = sorted({1, *(int(number) + 1 for number in numbers)})
-        return [{}, *({key: count} for key in keys for count in counts), {_OTHER: 1}]
+        return [{}, *({key: count} for key in keys for count in counts), *(dict.fromkeys(some, 1) for some in others)]
     if name == "task_confidence":
         near = {round(number + step, 4) for number in numbers for step in (-0.01, 0.0, 0.01)}
         return sorted(value for value in {0.0, 0.5, 1.0} | near if 0 <= value <= 1)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from schemas.decision import Route
 from services.policy.catalog import Offer
 from services.policy.providers import Capability, Hosting, Model, Provider
+from services.policy.wording import either
 
 AMOUNTS: Final = (
     "max_input_tokens",
@@ -106,7 +107,8 @@ class Restrictions:
         if self.allow_providers is not None and name not in self.allow_providers:
             return f"the provider {name} is not among those allowed ({listed(self.allow_providers)})"
         if self.allow_hosting is not None and provider.hosting not in self.allow_hosting:
-            return f"the provider {name} is {provider.hosting}, and only {listed(self.allow_hosting)} is allowed"
+            allowed = either(sorted(self.allow_hosting))
+            return f"the endpoint of {name} is {provider.hosting}, and it has to be {allowed}"
         if self.max_retention_days is not None and provider.retention_days > self.max_retention_days:
             most = f"{self.max_retention_days} at most" if self.max_retention_days else "it may keep none"
             return f"the provider {name} keeps data for {provider.retention_days} days, and {most}"
