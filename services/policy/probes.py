@@ -97,7 +97,7 @@ def _values(name: str, source: str) -> list[Any]:
     lengths = sorted({1, *(int(number) + step for number in numbers if number <= _LONGEST for step in (0, 1))} - {0})
     others = [[f"{_OTHER}-{number}" for number in range(length)] for length in lengths]
     if name in _LISTS | _NULLABLE_LISTS:
-        none = [[]] if name in _LISTS else [None]
+        none: list[Any] = [[]] if name in _LISTS else [None]
         return [*none, *([text] for text in texts), *([texts] if len(texts) > 1 else []), *others]
     if name == "findings":
         keys = sorted({found[1] or found[2] for found in _KEY.finditer(source)} - _NO_KEY | set(texts))
