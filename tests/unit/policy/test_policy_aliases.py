@@ -84,6 +84,31 @@ def test_a_shadow_gets_a_share_of_copies_and_none_that_policy_forbids() -> None:
     assert 0.3 < copied / 800 < 0.55  # half of the jobs, but for those that the canary took: it is the same route
 
 
+def test_copies_cost_of_the_jobs_own_money() -> None:
+    record = next(record for record in RECORDS if shared(record).shadows and shared(record).route.provider == "alpha")
+    policy = a_policy(aliases={"shared": shared_alias()})
+    answer, copy = (
+        policy.catalog.worst_case(r, 1_000, 4_000) for r in (shared(record).route, shared(record).shadows[0])
+    )
+
+    def copies(usd: Decimal) -> int:
+        return len(decided(policy, Circumstances(record), alias="shared", max_cost_usd=str(usd)).shadows)
+
+    assert copies(answer + copy) == 1
+    assert copies(answer + copy - Decimal("0.000001")) == 0
+    twice = shared_alias(shadows=[{"provider": "gamma", "model": "large", "region": it} for it in ("eu", "us")])
+    policy = a_policy(aliases={"shared": twice})
+    assert copies(answer + copy + copy) == 2
+    assert copies(answer + copy + copy - Decimal("0.000001")) == 1
+
+
+def test_a_wish_does_not_make_a_shadow_answer() -> None:
+    policy = a_policy(aliases={"shared": shared_alias()})
+    decision = decided(policy, Circumstances(), alias="shared", model="gamma/large@us")
+    assert decision.route.name != "gamma/large@us"
+    assert "gamma/large@us" not in [fallback.route.name for fallback in decision.fallbacks]
+
+
 def test_named_fallbacks_come_first_and_take_over_only_after_what_they_are_named_for() -> None:
     decision = shared(None)
     first = decision.fallbacks[0]
@@ -197,7 +222,7 @@ def test_a_limit_of_one_route_holds_there_alone() -> None:
 
 
 def test_the_risk_budget_of_any_route_that_a_job_may_end_on_counts() -> None:
-    policy = a_policy()
+    policy = a_policy(a_rule("no-stronger", escalation="none"))
     routes = [{"route": "gamma/*", "unattended_tools": ["kb_*"]}]
     limited = policy.with_bundle(type(policy.bundle).from_content(policy.bundle.content() | {"routes": routes}))
     job = {"tools": ["kb_search", "email_send"]}

@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import cel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_builders import TOOLS, a_job, a_policy, a_rule, circumstances, effects, forgetful, jobs, rule_lists
+from policy_builders import (
+    TOOLS,
+    a_catalog,
+    a_job,
+    a_policy,
+    a_rule,
+    circumstances,
+    effects,
+    forgetful,
+    jobs,
+    rule_lists,
+)
 
 from schemas.decision import AppliedPolicy, Budgets, Decision
 from schemas.features import Features
-from services.policy import Aliases, Bundle, Catalog, Circumstances, Health, Policy, Rule
+from services.policy import Aliases, Bundle, Catalog, Circumstances, Health, Offer, Policy, Rule
+from services.policy.condition import ConditionError
 from services.policy.effects import Effects
 from services.policy.restrictions import AMOUNTS, Restrictions, meet
 
@@ -30,6 +43,37 @@ def test_meet_is_a_semilattice_with_a_top(a: Restrictions, b: Restrictions, c: R
 def permitted(policy: Policy, job: Features) -> set[tuple[str, str]]:
     plan = policy._planner.plan(job)
     return {(candidate.route.name, candidate.route.tier) for candidate in plan.candidates}
+
+
+OFFERS = a_catalog().offers
+
+
+@given(st.lists(restrictions, max_size=3), st.sampled_from(OFFERS), st.lists(st.sampled_from(TOOLS), max_size=2))
+@settings(max_examples=400)
+def test_together_rules_exclude_exactly_what_one_of_them_excludes(
+    several: list[Restrictions], offer: Offer, tools: list[str]
+) -> None:
+    joint, job = meet(several), {"task": "summarise", "tools": tools}
+    assert (joint.excludes(offer, job) is None) == all(one.excludes(offer, job) is None for one in several)
+    for tool in TOOLS:
+        assert joint.allows_tool(tool) == all(one.allows_tool(tool) for one in several)
+        assert joint.needs_word(tool) == any(one.needs_word(tool) for one in several)
+        assert joint.needs_person(tool) == any(one.needs_person(tool) for one in several)
+        assert joint.needs_sandbox(tool) == any(one.needs_sandbox(tool) for one in several)
+
+
+@given(rule_lists(), st.lists(jobs, min_size=1, max_size=4))
+def test_a_rule_applies_exactly_if_its_condition_holds_or_fails(rules: list[Rule], several: list[Features]) -> None:
+    policy = a_policy(*rules)
+    for job in several:
+        context = cel.Context()
+        context.update(job.attributes())
+        for rule in rules:
+            try:
+                applies = rule.condition.holds(context)
+            except ConditionError:
+                applies = True
+            assert applies == (rule.id in {fired.rule.id for fired in policy.fired(job)})
 
 
 def takeable(policy: Policy, job: Features, now: Circumstances) -> set[tuple[str, str]]:
