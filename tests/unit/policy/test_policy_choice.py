@@ -147,6 +147,12 @@ def test_the_tiers_of_a_route_are_no_fallbacks_of_each_other() -> None:
     assert [fallback.route.name for fallback in decision.fallbacks] == ["gamma/large@eu", "gamma/large@us"]
 
 
+def test_a_route_is_one_fallback_at_whichever_tier() -> None:
+    decision = routed(a_policy(), latency_class="batch", model="alpha/small", providers=["alpha", "beta"])
+    tiers = [(fallback.route.name, fallback.route.tier) for fallback in decision.fallbacks]
+    assert tiers == [("beta/small@eu", "batch"), ("alpha/plain@eu", "standard")]
+
+
 def test_a_price_that_was_kept_is_the_price() -> None:
     content = a_catalog().content()
     content["prices"]["alpha/plain/standard"][0][1] *= 100
