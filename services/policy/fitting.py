@@ -36,9 +36,9 @@ class Fit(NamedTuple):
 
 def fit(plan: Plan, tokens: int, now: Circumstances, pick: Pick | None, ruled_out: list[RuledOut]) -> Fit:
     """Return what fits; adds the routes that do not, with the reason, to `ruled_out`."""
-    budget, window = plan.max_cost_pico, False
-    if now.money is not None and (left := pico(now.money.usd)) < budget:
-        budget, window = left, True
+    budget = plan.max_cost_pico
+    if now.money is not None:
+        budget = min(budget, pico(now.money.usd))
     if (
         plan.bounds is not None
         and pick is None
@@ -53,7 +53,7 @@ def fit(plan: Plan, tokens: int, now: Circumstances, pick: Pick | None, ruled_ou
     for at, candidate in enumerate(plan.candidates):
         line = candidate.line(tokens)
         worst = tokens * line.worst_per_token + line.fit_output
-        why = _kept_out(plan, candidate, tokens, worst, budget, window, now, found)
+        why = _kept_out(plan, candidate, tokens, worst, budget, now, found)
         if why is None:
             unpicked = UNPICKED if pick is not None and candidate.choice != pick.choice else 0
             cost = tokens * line.expected_per_token + line.expected_output
@@ -70,7 +70,6 @@ def _kept_out(
     tokens: int,
     worst: int,
     budget: int,
-    window: bool,
     now: Circumstances,
     found: Fit,
 ) -> tuple[str, str] | None:
@@ -85,26 +84,28 @@ def _kept_out(
             f"{tokens:,} input tokens and up to {candidate.fit_output_tokens:,} output tokens do not fit its context "
             f"of {candidate.context_window:,}"
         )
-    cost = dollars(usd_at_most(worst))
     if worst > plan.max_cost_pico:
         found.kept_out.add("money")
         allowed = dollars(plan.budgets.max_cost_usd)
-        return plan.limited_by["max_cost_usd"], f"one attempt can cost {cost}, and {allowed} are allowed"
+        return plan.limited_by["max_cost_usd"], f"{_can_cost(worst)}, and {allowed} are allowed"
     if candidate.max_cost_pico is not None and worst > candidate.max_cost_pico:
         found.kept_out.add("money")
         allowed = dollars(usd_at_most(candidate.max_cost_pico))
-        return "routes", f"one attempt can cost {cost}, and {allowed} are allowed on this route"
+        return "routes", f"{_can_cost(worst)}, and {allowed} are allowed on this route"
     if worst > budget:
-        assert window, "the money of the job itself was looked at before"
-        assert now.money is not None, "a window has money"
+        assert now.money is not None, "the money of the job itself was looked at before"
         found.kept_out.add("window")
         left = dollars(usd_at_most(max(budget, 0)))
-        return "budget", f"one attempt can cost {cost}, and the tenant has {left} left in {now.money.window}"
+        return "budget", f"{_can_cost(worst)}, and the tenant has {left} left in {now.money.window}"
     if now.health.closed and (closed := now.health.closes(candidate.route)) is not None:
         found.kept_out.add("closed")
         found.closed.append(closed)
         return ("gate" if closed.by == "gate" else "health"), closed_in_words(closed)
     return None
+
+
+def _can_cost(worst: int) -> str:
+    return f"one attempt can cost {dollars(usd_at_most(worst))}"
 
 
 def closed_in_words(closed: Closed) -> str:

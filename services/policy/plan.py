@@ -75,8 +75,16 @@ class Plan:
 class Planner:
     """Makes plans from a bundle, a catalog and aliases, and remembers the most recent ones."""
 
-    def __init__(self, bundle: Bundle, catalog: Catalog, aliases: Aliases, *, remembered: int = REMEMBERED) -> None:
-        """Take the inputs; `remembered` is how many plans are kept, 0 for nothing at all."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        catalog: Catalog,
+        aliases: Aliases,
+        *,
+        remembered: int = REMEMBERED,
+        rules_remembered: int | None = None,
+    ) -> None:
+        """Take the inputs; `remembered` is how many plans are kept, 0 for none; `rules_remembered` counts rules so."""
         self._bundle = bundle
         self._aliases = aliases
         read = sorted(bundle.reads | _FILTERED_BY)
@@ -84,7 +92,8 @@ class Planner:
         self._containers = [(attrgetter(name), _CONTAINERS[name]) for name in read if name in _CONTAINERS]
         self._scalars = attrgetter(*scalars)
         self._names = (*scalars, *(name for name in read if name in _CONTAINERS))
-        self._matcher = Matcher(bundle.rules, _thaw, remembered=min(remembered, RULES_REMEMBERED))
+        rules = min(remembered, RULES_REMEMBERED) if rules_remembered is None else rules_remembered
+        self._matcher = Matcher(bundle.rules, _thaw, remembered=rules)
         self._finder = CandidateFinder(bundle, catalog, aliases)
         self._plan = lru_cache(maxsize=remembered)(self._make)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from schemas.decision import Decision, Inputs, NoRoute, Route
 from schemas.features import Features
@@ -36,6 +37,20 @@ class Policy:
         catalog = Catalog.load(config_dir / "catalog.yaml", environ)
         aliases = Aliases.load(config_dir / "aliases.yaml", catalog)
         return cls(Bundle.load(config_dir / "policies", catalog), catalog, aliases)
+
+    @classmethod
+    def from_content(
+        cls,
+        bundle: Mapping[str, Any],
+        catalog: Mapping[str, Any],
+        aliases: Mapping[str, Any],
+        environ: Mapping[str, str] | None = None,
+    ) -> Policy:
+        """Return the policy whose parts told their `content()`: decisions come out again as they were.
+
+        Without `environ` nothing can be called with its catalog. Raises :class:`~services.policy.errors.PolicyError`.
+        """
+        return cls(Bundle.from_content(bundle), Catalog.from_content(catalog, environ), Aliases.from_content(aliases))
 
     def decide(
         self, features: Features, limits: TenantLimits | None = None, now: Circumstances = ORDINARY

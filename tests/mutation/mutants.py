@@ -14,6 +14,8 @@ SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
+CHOICE: Final = "tests/unit/policy/test_policy_choice.py"
+LAWS: Final = "tests/unit/policy/test_policy_laws.py"
 
 
 @dataclass(frozen=True)
@@ -171,5 +173,26 @@ MUTANTS: Final = (
         "        JOIN record.transition t ON t.after = coalesce(p.kind, '') AND t.kind = i.kind\n",
         "",
         suite=FENCE,
+    ),
+    Mutant(
+        "a rule that caps the output lets a job fit",
+        "services/policy/plan.py",
+        "        fit_output = meet([defaults, own]).max_output_tokens\n",
+        "        fit_output = limits.max_output_tokens\n",
+        suite=CHOICE,
+    ),
+    Mutant(
+        "two rules allow what each of them allows",
+        "services/policy/restrictions.py",
+        '"allow_residency", "allow_hosting"})',
+        '"allow_residency"})',
+        suite=LAWS,
+    ),
+    Mutant(
+        "a condition that fails does not apply",
+        "services/policy/matching.py",
+        "        return Fired(rule, str(error))\n",
+        "        return None if error else None\n",
+        suite=LAWS,
     ),
 )

@@ -9,7 +9,7 @@ from policy_builders import a_job, a_policy, a_rule
 
 from schemas.codes import LatencyClass
 from schemas.decision import Decision
-from services.policy import Aliases, Bundle, Catalog, Circumstances, Closed, Health, Policy
+from services.policy import Circumstances, Closed, Health, Policy
 from services.policy.backtest import Recorded, backtest, drill, rederived
 
 JOBS = [
@@ -71,10 +71,7 @@ def test_a_thousand_decisions_come_out_again_from_what_was_kept_while_everything
         a_policy(a_rule("r", 'data_class == "regulated"', retention="zero"), max_attempts=2),
     ]
     kept = [json.dumps([it.bundle.content(), it.catalog.content(), it.aliases.content()]) for it in policies]
-    again = []
-    for text in kept:
-        bundle, catalog, aliases = json.loads(text)
-        again.append(Policy(Bundle.from_content(bundle), Catalog.from_content(catalog), Aliases.from_content(aliases)))
+    again = [Policy.from_content(*json.loads(text)) for text in kept]
     for number in range(1_000):
         job = JOBS[number % len(JOBS)].model_copy(update={"input_tokens": number * 37})
         health = Health.of([Closed("beta", "outage")] if number % 3 else [])

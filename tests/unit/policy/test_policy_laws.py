@@ -23,7 +23,7 @@ from policy_builders import (
 
 from schemas.decision import AppliedPolicy, Budgets, Decision
 from schemas.features import Features
-from services.policy import Aliases, Bundle, Catalog, Circumstances, Health, Offer, Policy, Rule
+from services.policy import Circumstances, Health, Offer, Policy, Rule
 from services.policy.condition import ConditionError
 from services.policy.effects import Effects
 from services.policy.restrictions import AMOUNTS, Restrictions, meet
@@ -178,10 +178,8 @@ def test_equal_inputs_give_equal_bytes_also_from_what_was_kept_of_them(
     def kept(content: dict[str, Any]) -> Any:
         return json.loads(json.dumps(content))
 
-    again = Policy(
-        Bundle.from_content(kept(policy.bundle.content())),
-        Catalog.from_content(kept(policy.catalog.content())),
-        Aliases.from_content(kept(policy.aliases.content())),
+    again = Policy.from_content(
+        kept(policy.bundle.content()), kept(policy.catalog.content()), kept(policy.aliases.content())
     )
     assert (again.bundle.hash, again.catalog.hash, again.aliases.hash) == (
         policy.bundle.hash,
