@@ -14,7 +14,8 @@ FROM python:3.12-slim
 # Fixed ids, so that volumes and Kubernetes can name them.
 RUN groupadd --gid 10001 waybill \
     && useradd --uid 10001 --gid waybill --home-dir /var/lib/waybill --create-home waybill \
-    && install -d -o waybill -g waybill -m 700 /var/lib/waybill/secrets /var/lib/waybill/simulator /var/lib/waybill/checkpoints
+    && install -d -o waybill -g waybill -m 700 /var/lib/waybill/secrets /var/lib/waybill/simulator /var/lib/waybill/checkpoints \
+        /var/lib/waybill/erasures
 COPY --from=build /opt/waybill /opt/waybill
 COPY config /etc/waybill
 ENV PATH=/opt/waybill/bin:$PATH \

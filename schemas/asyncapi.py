@@ -12,7 +12,8 @@ from schemas.codes import ErrorCode
 from schemas.dead_letter import HEADER_PREFIX, MAX_REASON
 from schemas.job import SCHEMA_VERSION
 from schemas.json_schemas import READ, WRITTEN
-from schemas.topics import DEAD_LETTER, DEFAULT_PREFIX, Topic
+from schemas.signature import KEY_ID_HEADER, SIGNATURE_HEADER
+from schemas.topics import DEAD_LETTER, DEFAULT_PREFIX, FEEDBACK, PER_TENANT, REQUESTS, Topic
 from schemas.traffic import BACKENDS, ON_CALL, TRAFFIC, Traffic
 
 ASYNCAPI: Final = "3.0.0"
@@ -21,6 +22,9 @@ _SCHEMA_FORMAT: Final = "application/schema+json;version=draft-2020-12"
 _DEAD_LETTER: Final = "dead-letter"
 _OUTSIDE: Final = frozenset({BACKENDS, ON_CALL})
 _TITLES: Final = {name: model.__name__ for name, model in (READ | WRITTEN).items()}
+_SIGNED: Final = frozenset(
+    name for traffic in TRAFFIC if traffic.topic in (REQUESTS, FEEDBACK) for name in traffic.schemas
+)
 Document = dict[str, Any]
 
 
@@ -65,7 +69,10 @@ def _about(traffic: Traffic) -> str:
     topic = traffic.topic
     content = "Holds content for its retention." if topic.holds_content else "Holds no content."
     about = topic.about[0].upper() + topic.about[1:]
-    return f"{about}. Written by {_listed(traffic.writers)}, read by {_listed(traffic.readers)}. {content}"
+    text = f"{about}. Written by {_listed(traffic.writers)}, read by {_listed(traffic.readers)}. {content}"
+    if topic in PER_TENANT:
+        text += f" A tenant with topics of its own has `{DEFAULT_PREFIX}{topic.name}.<tenant>` in its place."
+    return text
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -103,12 +110,30 @@ def _operations(traffic: Traffic) -> list[tuple[str, Document]]:
 
 
 def _message(name: str) -> Document:
+    signed = {"headers": _signature()} if name in _SIGNED else {}
     return {
         "name": name,
         "title": _TITLES[name],
         "contentType": "application/json",
+        **signed,
         "payload": {"schemaFormat": _SCHEMA_FORMAT, "schema": {"$ref": f"./schemas/{name}.schema.json"}},
         "bindings": {"kafka": {"key": _key(name), "bindingVersion": _KAFKA_BINDING}},
+    }
+
+
+def _signature() -> Document:
+    return {
+        "type": "object",
+        "description": "On a shared topic, both say whose the message is; on a tenant's own topic neither is needed.",
+        "properties": {
+            KEY_ID_HEADER: {"type": "string", "description": "the id of one of the tenant's signing keys"},
+            SIGNATURE_HEADER: {
+                "type": "string",
+                "contentEncoding": "base64",
+                "description": "HMAC-SHA256 of the value's bytes under that key's secret",
+            },
+        },
+        "dependentRequired": {KEY_ID_HEADER: [SIGNATURE_HEADER], SIGNATURE_HEADER: [KEY_ID_HEADER]},
     }
 
 

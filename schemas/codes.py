@@ -171,6 +171,9 @@ class EntryKind(StrEnum):
     RELEASED = "released"
     SEALED = "sealed"
     LATE_RESULT = "late_result"
+    COST_CORRECTED = "cost_corrected"
+    ERASED = "erased"
+    FEEDBACK = "feedback"
 
 
 class HeldReason(StrEnum):
@@ -191,3 +194,4 @@ class Verdict(StrEnum):
     NOT_CHARGED = "not_charged"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    ERASED = "erased"

@@ -199,6 +199,32 @@ class LateResult(TypedDict):
     route: dict[str, object]
 
 
+class CostCorrected(TypedDict):
+    """What is to be added to, or taken off, the known cost of a call: who said so, after which invoice or ticket."""
+
+    claim: str
+    attempt: int
+    cost_usd: str
+    reference: str
+    actor: str
+
+
+class Erased(TypedDict):
+    """The content was erased: key and ciphertext are gone, and the digests say nothing any more. Why is in the log."""
+
+    cause: Literal["record", "subject", "replay", "retention"]
+    actor: str
+    asked_at: str
+
+
+class FeedbackData(TypedDict):
+    """What somebody thought of the answer. Who it was is not known; the same verdict counts once."""
+
+    verdict: str
+    edit_ratio: float | None
+    reason_code: str | None
+
+
 DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RECEIVED: Received,
     EntryKind.CLASSIFIED: Classified,
@@ -210,6 +236,9 @@ DATA: Final[dict[EntryKind, type]] = {
     EntryKind.RELEASED: Released,
     EntryKind.SEALED: Sealed,
     EntryKind.LATE_RESULT: LateResult,
+    EntryKind.COST_CORRECTED: CostCorrected,
+    EntryKind.ERASED: Erased,
+    EntryKind.FEEDBACK: FeedbackData,
 }
 
 

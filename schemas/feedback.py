@@ -18,7 +18,7 @@ class Feedback(Strict):
     record_id: UUID | None = None
     idempotency_key: IdempotencyKey | None = None
     verdict: Literal["accepted", "edited", "re_asked", "escalated", "rejected"]
-    edit_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    edit_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     reason_code: Identifier | None = None
 
     @model_validator(mode="after")

@@ -70,6 +70,9 @@ class Result(BaseModel):
     usage: ResultUsage
     cost_usd: Annotated[str, Field(description="US dollars over all attempts, as a decimal string")]
     attempts: int
+    erased: Annotated[
+        bool, Field(description="whether the content was erased: then output, key and metadata are left out")
+    ] = False
     received_at: datetime
     sealed_at: datetime
     replay_of: UUID | None = None

@@ -30,6 +30,8 @@ class Topic:
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
             "cleanup.policy": "delete",
+            # A segment goes as a whole, after its last message: what is in one for a week outlives its day by a week.
+            **({"segment.ms": str(HOUR_MS)} if self.holds_content else {}),
             **self.extra,
         }
 
@@ -76,5 +78,8 @@ DEAD_LETTER: Final = Topic(
     True,
     "messages of which no record can be made: original bytes and headers",
 )
+
+PER_TENANT: Final = (REQUESTS, RESULTS, FEEDBACK)
+"""What a tenant may have for itself, each named after the shared one: ``requests.<tenant>``."""
 
 TOPICS: Final = (REQUESTS, CLASSIFIED, ROUTED_BACKGROUND, ROUTED_BATCH, OUTCOMES, RESULTS, FEEDBACK, DEAD_LETTER)

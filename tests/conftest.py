@@ -93,13 +93,16 @@ async def settings(kafka: str, database: str, master_key_file: Path, tmp_path: P
         WAYBILL_TOPIC_PREFIX=f"test-{uuid4().hex[:12]}.",
         WAYBILL_TOPICS={topic.name: TopicOverride(partitions=2) for topic in TOPICS},
         WAYBILL_CONFIG_DIR=CONFIG,
+        WAYBILL_ALLOW_UNSIGNED=True,
         WAYBILL_MASTER_KEY_FILE=master_key_file,
         WAYBILL_SPOOL_DIR=tmp_path / "spool",
+        WAYBILL_ERASURE_LOG=tmp_path / "erasures" / "erasures.jsonl",
     )
     await topics.apply(settings)
     yield settings
     admin = await topics.open_admin(settings)
-    await admin.delete_topics([settings.topic(topic.name) for topic in TOPICS])
+    # Also those that the test made for tenants.
+    await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(settings.topic_prefix)])
     await admin.close()
 
 
@@ -114,7 +117,10 @@ async def host(settings: Settings, logins: dict[str, str]) -> AsyncIterator[Open
         async def opened(service: str) -> Host:
             login = logins.get(service)
             url = as_login(settings.database_url, login) if login else settings.database_url
-            own = settings.model_copy(update={"database_url": url})
+            keyring = settings.keyring_database_url
+            if keyring is not None and login is not None:
+                keyring = as_login(keyring, login)
+            own = settings.model_copy(update={"database_url": url, "keyring_database_url": keyring})
             return await stack.enter_async_context(open_host(service, own))
 
         yield opened

@@ -5,7 +5,9 @@
 \getenv router ROUTER_DB_PASSWORD
 \getenv executor EXECUTOR_DB_PASSWORD
 \getenv recorder RECORDER_DB_PASSWORD
-CREATE ROLE waybill LOGIN PASSWORD :'people' IN ROLE waybill_owner, waybill_oncall, analyst;
+CREATE ROLE waybill LOGIN PASSWORD :'people' IN ROLE waybill_oncall, analyst;
+-- Its rights are taken on for the length of a migration: until then the login reads no content, and no keys.
+GRANT waybill_owner TO waybill WITH INHERIT FALSE;
 CREATE ROLE classifier LOGIN PASSWORD :'classifier' IN ROLE waybill_classifier;
 CREATE ROLE router LOGIN PASSWORD :'router' IN ROLE waybill_router;
 CREATE ROLE executor LOGIN PASSWORD :'executor' IN ROLE waybill_executor;

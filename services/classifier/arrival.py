@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -23,10 +23,14 @@ from schemas.job import Document, Job
 from services.classifier.classify import Classification
 from services.classifier.intake import Fault, Rejected
 from services.runtime.ids import content_hash
-from services.runtime.keyring import MasterKey, RecordKey
+from services.runtime.keyring import RecordKey
+from services.runtime.tenant_keys import NOBODY, TenantKeys
 
 DEFAULT_DEADLINE: Final = {LatencyClass.BACKGROUND: timedelta(hours=48), LatencyClass.BATCH: timedelta(hours=72)}
 _PLACE, _REJECTED, _REPLAY, _PAYLOAD = "place", "rejected", "replay", "payload"
+
+
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,27 @@ class Arrival:
     conflict_with: UUID | None = None
     replay_of: UUID | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
+    published_at: datetime = _LONG_AGO
+    """When it was published, as its client says; where nobody said, long ago."""
 
-    def as_conflict(self, other: UUID, master: MasterKey, record_id: UUID) -> Arrival:
+    @property
+    def subject(self) -> str | None:
+        """Whose content it is, where the message says so."""
+        named = self.job.subject if self.job else self.document.get("subject")
+        return named if isinstance(named, str) else None
+
+    @property
+    def erased(self) -> bool:
+        """Whether it is refused because its content was erased: then none of it is kept."""
+        return self.fault is not None and self.fault.code is ErrorCode.CONTENT_ERASED
+
+    def as_conflict(self, other: UUID, keys: TenantKeys, record_id: UUID) -> Arrival:
         """Return the rejection of this job because its key already belongs to another payload."""
         key = self.job.idempotency_key if self.job else None
         return replace(
             self,
             record_id=record_id,
-            identity=rejected_identity(self.tenant, key, self.content, self.source, master),
+            identity=rejected_identity(self.tenant, key, self.content, self.source, keys),
             fault=Fault(ErrorCode.IDEMPOTENCY_CONFLICT, "idempotency_key"),
             conflict_with=other,
             classification=None,
@@ -112,36 +129,37 @@ def source_of(record: ConsumerRecord[bytes, bytes]) -> Source:
     return Source(topic=record.topic, partition=record.partition, offset=record.offset)
 
 
-def job_identity(job: Job, content: bytes, record: ConsumerRecord[bytes, bytes], master: MasterKey) -> Identity:
+def job_identity(job: Job, content: bytes, record: ConsumerRecord[bytes, bytes], keys: TenantKeys) -> Identity:
     """Return the identity of a valid job. Payloads are compared by meaning, white space does not count."""
     canonical = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)
-    payload = master.tenant_hmac(job.tenant, _PAYLOAD, canonical)
+    payload = keys.tenant_hmac(job.tenant, _PAYLOAD, canonical)
     if job.idempotency_key is not None:
-        return Identity(job.tenant, master.key_hmac(job.tenant, job.idempotency_key), payload)
+        return Identity(job.tenant, keys.key_hmac(job.tenant, job.idempotency_key), payload)
     # A topic made again counts its offsets anew, so the time and the payload belong to the place.
     place = f"{record.topic}:{record.partition}:{record.offset}:{record.timestamp}:{content_hash(content)}"
-    return Identity(job.tenant, master.tenant_hmac(job.tenant, _PLACE, place.encode()), payload)
+    return Identity(job.tenant, keys.tenant_hmac(job.tenant, _PLACE, place.encode()), payload)
 
 
-def rejected_identity(tenant: str, key: str | None, content: bytes, source: Source, master: MasterKey) -> Identity:
+def rejected_identity(tenant: str, key: str | None, content: bytes, source: Source, keys: TenantKeys) -> Identity:
     """Return the identity of a message that is rejected."""
-    payload = master.tenant_hmac(tenant, _PAYLOAD, content)
+    # Under nobody's key: names that are made up are not to leave a key each.
+    payload = keys.tenant_hmac(NOBODY, _PAYLOAD, tenant.encode() + b"\0" + content)
     name = (key or f"{source['topic']}:{source['partition']}:{source['offset']}").encode("utf-8", "surrogatepass")
-    return Identity(tenant, master.tenant_hmac(tenant, _REJECTED, name + payload), payload)
+    return Identity(tenant, keys.tenant_hmac(NOBODY, _REJECTED, name + payload), payload)
 
 
-def replay_identity(tenant: str, record_id: UUID, master: MasterKey) -> Identity:
+def replay_identity(tenant: str, record_id: UUID, keys: TenantKeys) -> Identity:
     """Return the identity of a replay: a record is replayed at most once."""
     name = record_id.bytes
-    return Identity(tenant, master.tenant_hmac(tenant, _REPLAY, name), master.tenant_hmac(tenant, _PAYLOAD, name))
+    return Identity(tenant, keys.tenant_hmac(tenant, _REPLAY, name), keys.tenant_hmac(tenant, _PAYLOAD, name))
 
 
-def rejection(message: Rejected, content: bytes, source: Source, master: MasterKey, record_id: UUID) -> Arrival:
+def rejection(message: Rejected, content: bytes, source: Source, keys: TenantKeys, record_id: UUID) -> Arrival:
     """Return the arrival of a rejected message."""
     return Arrival(
         source=source,
         tenant=message.tenant,
-        identity=rejected_identity(message.tenant, message.idempotency_key, content, source, master),
+        identity=rejected_identity(message.tenant, message.idempotency_key, content, source, keys),
         record_id=record_id,
         content=content,
         job=None,

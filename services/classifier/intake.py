@@ -49,8 +49,37 @@ class Rejected:
         return key if isinstance(key, str) else None
 
 
+class NoTenantError(UnreadableError):
+    """A message names no tenant: a record can be made of it only where something else says whose it is."""
+
+    def __init__(self, reason: str, field: str | None, document: Mapping[str, Any]) -> None:
+        """Take the reason for a dead letter, the schema path at fault, and what could be read of the message."""
+        super().__init__(ErrorCode.INVALID_MESSAGE, reason)
+        self.fault = Fault(ErrorCode.INVALID_MESSAGE, field)
+        self.document = document
+
+
+def bound_to(
+    tenant: str, message: Job | Cancel | Replay | Rejected | NoTenantError
+) -> Job | Cancel | Replay | Rejected:
+    """Return a message as that of the tenant that it is bound to: one that names another, or none, is rejected."""
+    match message:
+        case NoTenantError():
+            return Rejected(tenant, message.fault, message.document)
+        case Rejected() if message.tenant != tenant:
+            document = message.document
+        case Job() | Cancel() | Replay() if message.tenant != tenant:
+            document = message.model_dump(include={"idempotency_key", "latency_class", "operation"})
+        case _:
+            return message
+    return Rejected(tenant, Fault(ErrorCode.TENANT_MISMATCH, "tenant"), document)
+
+
 def read(value: bytes | None) -> Job | Cancel | Replay | Rejected:
-    """Return what a message's bytes are; raises :class:`UnreadableError` where no record can be made of them."""
+    """Return what a message's bytes are.
+
+    Raises :class:`NoTenantError` where they do not say whose they are, :class:`UnreadableError` where there are none.
+    """
     if value is None:
         raise UnreadableError(ErrorCode.INVALID_MESSAGE, "the message has no value")
     try:
@@ -59,7 +88,7 @@ def read(value: bytes | None) -> Job | Cancel | Replay | Rejected:
         # Only to learn whose it is and what is wrong with it: what the strict parser refuses is never a job.
         document, is_json = lenient_object(value), False
     if not isinstance(document, dict):
-        raise UnreadableError(ErrorCode.INVALID_MESSAGE, "the value is not a JSON object")
+        raise NoTenantError("the value is not a JSON object", None, {})
     tenant = _tenant(document)
     fault = _fault_before_schema(value, document) if is_json else _fault_before_json(value, document)
     if fault is not None:
@@ -78,11 +107,11 @@ def published_at(timestamp_ms: int) -> datetime:
 
 def _tenant(document: Mapping[str, Any]) -> str:
     if "tenant" not in document:
-        raise UnreadableError(ErrorCode.INVALID_MESSAGE, "tenant: missing")
+        raise NoTenantError("tenant: missing", "tenant", document)
     try:
         return _TENANT.validate_python(document["tenant"], strict=True)
     except ValidationError:
-        raise UnreadableError(ErrorCode.INVALID_MESSAGE, "tenant: not a tenant id") from None
+        raise NoTenantError("tenant: not a tenant id", "tenant", document) from None
 
 
 def _fault_before_json(value: bytes, document: dict[str, Any]) -> Fault:

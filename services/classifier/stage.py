@@ -7,8 +7,8 @@ claim the keys ─▶ make the new records' keys ─▶ append received, classif
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -19,21 +19,24 @@ from pydantic import ValidationError
 
 from schemas.codes import EntryKind, ErrorCode, Status
 from schemas.job import Cancel, Job, Replay
-from services.classifier import arrival, intake
+from services.classifier import arrival, erased, intake
 from services.classifier.arrival import Arrival
 from services.classifier.classify import classify
-from services.classifier.intake import Fault, Rejected
+from services.classifier.intake import Fault, NoTenantError, Rejected
 from services.detect import warm
 from services.runtime import ledger, queries, vault
+from services.runtime.binding import Binder
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.ids import derive, new_record_id
 from services.runtime.kafka import Outgoing
-from services.runtime.keyring import ContentDamagedError
+from services.runtime.keyring import ContentDamagedError, RecordKey
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import dead_letter
 from services.runtime.postgres import Connection
+from services.runtime.tenant_keys import NOBODY
 from services.runtime.wakeup import NOTIFY_ALL
+from services.tenancy import Bound, Refusal
 
 _SQL = queries.load("intake")
 Message = Job | Cancel | Replay | Rejected
@@ -41,10 +44,11 @@ Message = Job | Cancel | Replay | Rejected
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One record of Kafka, and what its bytes are."""
+    """One record of Kafka, what its bytes are, and whose it is."""
 
     record: ConsumerRecord[bytes, bytes]
-    message: Message
+    message: Message | NoTenantError
+    bound: Bound | Refusal
 
     @property
     def content(self) -> bytes:
@@ -61,27 +65,64 @@ class ClassifierStage:
         warm()
         self._host = host
         self._clock = clock
+        self._binder = Binder(host.settings, host.tenants)
         self._sweep_after: Final = timedelta(seconds=host.settings.sweep_after_s)
 
     def read(self, record: ConsumerRecord[bytes, bytes]) -> Item:
         """Return the record's message; raises ``UnreadableError``."""
-        return Item(record, intake.read(record.value))
+        try:
+            message = intake.read(record.value)
+        except NoTenantError as nobody:
+            return Item(record, nobody, self._binder.bind(record, None))
+        return Item(record, message, self._binder.bind(record, message.tenant))
 
     async def run(self, items: Sequence[Item]) -> Sequence[Outgoing]:
         """Take in one slice."""
+        items, refused = await self._bound(items)
         originals = await self._originals([item.message for item in items if isinstance(item.message, Replay)])
+        await self._host.tenant_keys.ensure(_tenants(items, originals))
         arrivals = await asyncio.to_thread(self._arrivals, items, originals)
         cancels = [item.message for item in items if isinstance(item.message, Cancel)]
         async with self._host.pool.acquire() as connection, connection.transaction():
             await self._remember_cancels(connection, cancels)
             outgoing, losers = await self._take_in(connection, arrivals)
             outgoing += await self._answer_known(connection, losers)
-        return outgoing
+        return outgoing + refused
 
     async def poisoned(self, item: Item, error: BaseException) -> Sequence[Outgoing]:
         """Keep a message that the database refuses."""
         reason = "the database refuses a value of this message"
         return [dead_letter(self._host.settings, item.record, ErrorCode.INTERNAL, reason)]
+
+    # -- whose it is ----------------------------------------------------------------------------------------------
+
+    async def _bound(self, items: Sequence[Item]) -> tuple[list[Item], list[Outgoing]]:
+        """Return the items that are some tenant's, each as that tenant's, and dead letters for the others."""
+        if any(isinstance(item.bound, Refusal) for item in items) and await self._host.tenants.caught_up():
+            items = [self.read(item.record) if isinstance(item.bound, Refusal) else item for item in items]
+        bound: list[Item] = []
+        refused: list[Outgoing] = []
+        for item in items:
+            if isinstance(item.bound, Refusal):
+                refused.append(self._refused(item, item.bound))
+            else:
+                bound.append(replace(item, message=intake.bound_to(item.bound.tenant, item.message)))
+        return bound, refused
+
+    def _refused(self, item: Item, refusal: Refusal) -> Outgoing:
+        code, reason = ErrorCode.TENANT_MISMATCH, refusal.reason
+        if isinstance(item.message, NoTenantError):
+            code, reason = item.message.code, item.message.reason
+        self._host.telemetry.events.labels("refused").inc()
+        self._host.telemetry.log.warning(
+            "dead letter",
+            topic=item.record.topic,
+            partition=item.record.partition,
+            offset=item.record.offset,
+            code=str(code),
+            reason=reason,
+        )
+        return dead_letter(self._host.settings, item.record, code, reason)
 
     # -- before the transaction -----------------------------------------------------------------------------------
 
@@ -122,6 +163,10 @@ class ClassifierStage:
                     arrivals.append(self._rejection(item, message))
                 case Replay() as replay:
                     arrivals.append(self._replay(item, replay, originals.get((replay.tenant, replay.record_id))))
+                case _:
+                    continue
+            published_at = intake.published_at(item.record.timestamp)
+            arrivals[-1] = replace(arrivals[-1], published_at=published_at)
         return arrivals
 
     def _job(self, item: Item, job: Job) -> Arrival:
@@ -130,7 +175,7 @@ class ClassifierStage:
         return Arrival(
             source=arrival.source_of(item.record),
             tenant=job.tenant,
-            identity=arrival.job_identity(job, item.content, item.record, self._host.master),
+            identity=arrival.job_identity(job, item.content, item.record, self._host.tenant_keys),
             record_id=new_record_id(),
             content=item.content,
             job=job,
@@ -140,7 +185,7 @@ class ClassifierStage:
 
     def _rejection(self, item: Item, message: Rejected) -> Arrival:
         source = arrival.source_of(item.record)
-        return arrival.rejection(message, item.content, source, self._host.master, new_record_id())
+        return arrival.rejection(message, item.content, source, self._host.tenant_keys, new_record_id())
 
     def _replay(self, item: Item, replay: Replay, original: bytes | None) -> Arrival:
         refusal = Rejected(replay.tenant, Fault(ErrorCode.INVALID_MESSAGE, "record_id"), {})
@@ -153,7 +198,7 @@ class ClassifierStage:
         return Arrival(
             source=arrival.source_of(item.record),
             tenant=job.tenant,
-            identity=arrival.replay_identity(replay.tenant, replay.record_id, self._host.master),
+            identity=arrival.replay_identity(replay.tenant, replay.record_id, self._host.tenant_keys),
             record_id=new_record_id(),
             content=original,
             job=job,
@@ -165,7 +210,7 @@ class ClassifierStage:
     # -- within it ------------------------------------------------------------------------------------------------
 
     async def _remember_cancels(self, connection: Connection, cancels: Sequence[Cancel]) -> None:
-        keys = sorted({(c.tenant, self._host.master.key_hmac(c.tenant, c.idempotency_key)) for c in cancels})
+        keys = sorted({(c.tenant, self._host.tenant_keys.key_hmac(c.tenant, c.idempotency_key)) for c in cancels})
         if keys:
             await connection.execute(_SQL["cancel_keys"], [tenant for tenant, _ in keys], [key for _, key in keys])
 
@@ -180,6 +225,8 @@ class ClassifierStage:
             more, known = await self._claim(connection, conflicts)
             winners += more
             redelivered += known
+        taken = await erased.refused(connection, [a for a, _ in winners], self._host.tenant_keys)
+        winners = [(a, cancelled) for a, (_, cancelled) in zip(taken, winners, strict=True)]
         return await self._store(connection, winners), redelivered
 
     async def _claim(
@@ -215,7 +262,7 @@ class ClassifierStage:
             if payload == loser.identity.payload:
                 redelivered.append(loser)
             else:
-                conflicts.append(loser.as_conflict(owner, self._host.master, new_record_id()))
+                conflicts.append(loser.as_conflict(owner, self._host.tenant_keys, new_record_id()))
         return redelivered, conflicts
 
     async def _owners(
@@ -232,26 +279,28 @@ class ClassifierStage:
             return []
         now = self._clock()
         # Committed before the records: a crash here leaves orphans, which are swept; the other order loses content.
-        keys = await self._host.keyring.create([a.record_id for a, _ in winners])
+        keys = await self._host.keyring.create([a.record_id for a, _ in winners if not a.erased])
         reach(FaultPoint.CLASSIFIER_KEYS_STORED)
         chains: list[ledger.Writes] = []
         contents: list[vault.Content] = []
         outgoing: list[Outgoing] = []
         for taken, cancelled in winners:
-            key = keys[taken.record_id]
+            key = keys.get(taken.record_id) or RecordKey.new(taken.record_id)  # nobody ever has a key that is not kept
             writer = ChainWriter(taken.record_id)
             received = taken.received(key, now)
             first = writer.add(EntryKind.RECEIVED, received, now)
             if taken.classification is not None:
                 writer.add(EntryKind.CLASSIFIED, taken.classification.entry, now)
             chains.append(ledger.writes(writer, None, now))
-            ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)
-            contents.append(vault.Content(taken.record_id, first.entry_id, vault.JOB, ciphertext))
+            if not taken.erased:
+                ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)
+                contents.append(vault.Content(taken.record_id, first.entry_id, vault.JOB, ciphertext))
             outgoing.append(self._wake(taken, writer.entries[-1], received, now, cancelled=cancelled))
             if taken.fault is None and not cancelled and received["notify"] == NOTIFY_ALL:
-                outgoing.append(self._host.wakeups.notice(taken.record_id, taken.tenant, "accepted", now))
+                outgoing.append(self._host.wakeups.notice(received, taken.record_id, "accepted", now))
         await ledger.append(connection, chains)
         await vault.store(connection, contents)
+        await erased.remember(connection, [a for a, _ in winners if not a.erased], self._host.tenant_keys)
         await self._open(connection, [a for a, _ in winners])
         reach(FaultPoint.CLASSIFIER_APPENDED)
         return outgoing
@@ -264,7 +313,7 @@ class ClassifierStage:
             await connection.execute(
                 _SQL["repoint_keys"],
                 [a.tenant for a in replays],
-                [self._host.master.key_hmac(a.tenant, a.job.idempotency_key or "") for a in replays if a.job],
+                [self._host.tenant_keys.key_hmac(a.tenant, a.job.idempotency_key or "") for a in replays if a.job],
                 [a.replay_of for a in replays],
                 [a.record_id for a in replays],
             )
@@ -289,3 +338,9 @@ class ClassifierStage:
             if message is not None:
                 outgoing.append(message)
         return outgoing
+
+
+def _tenants(items: Sequence[Item], originals: Mapping[tuple[str, UUID], bytes]) -> set[str]:
+    """Return whose keys a slice needs: a message that makes no job needs none of its tenant's."""
+    named = {item.message.tenant for item in items if isinstance(item.message, Job | Cancel)}
+    return named | {tenant for tenant, _ in originals} | {NOBODY}

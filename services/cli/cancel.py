@@ -1,7 +1,8 @@
 """`waybill cancel`: stop jobs that have not ended, by record or by idempotency key.
 
-By key it publishes what any client would, so it works without the database knowing the job yet. By record it marks the
-record's key in Postgres. Both are seen before each decision, attempt and upload; a call in flight ends and is paid.
+By key it publishes what the tenant would, on its topic or signed: the database need not know the job yet. By record it
+marks the record's key in Postgres. Both are seen before each decision, attempt and upload; a call in flight ends and is
+paid.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import typer
 from pydantic import ValidationError
 
 from schemas.job import SCHEMA_VERSION, Cancel
-from schemas.topics import REQUESTS
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
+from services.cli.publishing.address import address_of
+from services.cli.tenants import connected, in_force
 from services.runtime import queries
 from services.runtime.kafka import Outgoing, Producer
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
+from services.tenancy import Tenants
 
 _SQL: Final = queries.load("cli_cancel")
 MEANINGS: Final = {
@@ -85,12 +88,17 @@ async def _cancel(settings: Settings, records: Sequence[UUID], cancels: Sequence
             producer = Producer(settings, "cancel")
             await producer.start()
             stack.push_async_callback(producer.stop)
-            topic = settings.topic(REQUESTS.name)
-            # Under the job's key, so that it stands behind its job.
-            await producer.send(
-                Outgoing(topic, c.idempotency_key.encode(), orjson.dumps(c.model_dump())) for c in cancels
-            )
+            async with connected(settings) as connection:
+                _, tenants = await in_force(connection)
+            await producer.send([_message(settings, tenants, cancel) for cancel in cancels])
         return await _cancel_records(settings, records) if records else {}
+
+
+def _message(settings: Settings, tenants: Tenants, cancel: Cancel) -> Outgoing:
+    """Return a cancel as its tenant would publish it: under the job's key, so that it stands behind its job."""
+    address, value = address_of(cancel.tenant, tenants, settings), orjson.dumps(cancel.model_dump())
+    key = cancel.idempotency_key.encode()
+    return Outgoing(settings.topic(address.requests), key, value, address.headers(value))
 
 
 async def _cancel_records(settings: Settings, records: Sequence[UUID]) -> dict[UUID, str]:

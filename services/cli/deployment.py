@@ -15,6 +15,7 @@ from rich.table import Table
 
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
+from services.cli.tenants import in_force
 from services.runtime import host, migrate, topics
 from services.runtime.postgres import Connection, DatabaseUnreachableError
 from services.runtime.settings import Settings, variables
@@ -89,14 +90,26 @@ async def _connect(url: str) -> Connection:
 def apply_topics(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False, json: Json = False
 ) -> None:
-    """Create topics that are missing, widen and configure those that differ; nothing is ever deleted."""
-    changes = asyncio.run(topics.apply(load_settings(), dry_run=dry_run))
+    """Create topics that are missing, tenants' own too, widen and configure those that differ; none is ever deleted."""
+    changes = asyncio.run(_apply_topics(load_settings(), dry_run=dry_run))
     lines = [f"{change.topic}: {change.action} ({change.detail})" for change in changes]
     emit(
         {"dry_run": dry_run, "changes": [{"topic": c.topic, "action": c.action, "detail": c.detail} for c in changes]},
         json=json,
         text="\n".join(lines) or "The topics are as they should be.",
     )
+
+
+async def _apply_topics(settings: Settings, *, dry_run: bool) -> list[topics.Change]:
+    connection = await _connect(settings.database_url)
+    try:
+        _, tenants = await in_force(connection)
+    except asyncpg.UndefinedTableError:
+        # Before the first migration there are no tenants.
+        tenants = None
+    finally:
+        await connection.close()
+    return await topics.apply(settings, tenants, dry_run=dry_run)
 
 
 def show_config(json: Json = False) -> None:

@@ -16,6 +16,7 @@ from schemas.traffic import TRAFFIC, Traffic
 from services.runtime.telemetry import Telemetry
 
 EVENTS: Final[dict[tuple[str, str], str]] = {
+    ("classifier", "refused"): "A message was bound to no tenant, and became a dead letter that says why.",
     ("classifier", "content_damaged"): "The content of a record to replay does not match its digest; the replay is "
     "rejected. On-call has to look.",
     ("executor", "answer_put_aside"): "A worker had lost its record when its answer came; the answer and its cost are "
@@ -35,6 +36,20 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
     "not be opened; answers wait in memory alone. On-call has to look.",
     ("recorder", "content_damaged"): "Content of the vault does not match its digest in the record; the result goes "
     "without it. On-call has to look.",
+    ("recorder", "erased"): "Key and content of a record were deleted.",
+    (
+        "recorder",
+        "erasure_log_failed",
+    ): "The erasure log could not be written, and nothing is erased meanwhile. On-call has to look.",
+    (
+        "recorder",
+        "feedback_dropped",
+    ): "A verdict came for a record that has 32 already; it was dropped.",
+    (
+        "recorder",
+        "feedback_refused",
+    ): "Feedback became a dead letter: it is not bound to the tenant that it names, or names no record of that tenant.",
+    ("recorder", "feedback_taken"): "A verdict was put aside for its record; what was said before adds nothing.",
     (
         "recorder",
         "late_refused",
@@ -54,6 +69,8 @@ GAUGES: Final[dict[tuple[str, str], str]] = {
     ("recorder", "checkpoint_entries"): "How many entries the newest published checkpoint covers.",
     ("recorder", "default_partition_used"): "1 while rows lie in a default partition, because the month's own was "
     "missing. On-call has to look.",
+    ("recorder", "erasure_waiting_s"): "Seconds for which the oldest erasure that was asked for has waited; it is done "
+    "within a few, unless a transaction stays open.",
     ("recorder", "notary_refuses"): "1 while the notary does not sign, because the database does not extend what was "
     "signed. On-call has to look.",
     (
@@ -78,6 +95,8 @@ retention. `waybill topics apply` creates them. [asyncapi.yaml](asyncapi.yaml) s
 """
 _AFTER_TOPICS: Final = """\
 - Internal messages are keyed by the record's id and hold ids, features and decisions, never what a job says.
+- A tenant with topics of its own has `requests.<tenant>`, `results.<tenant>` and `feedback.<tenant>`, each as the
+  shared one is; `waybill tenant apply` creates them too. On the shared ones a message is signed.
 - Topics with `compression.type=uncompressed` have the unpacked size checked by the broker: a compressed bomb is refused
   when it is published. `requests` is read with `isolation_level=read_committed`.
 - A dead letter keeps the original key, bytes and headers. Headers `waybill-topic`, `-partition`, `-offset`,

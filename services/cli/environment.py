@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import asyncpg
+
 from services.runtime.errors import WaybillError
+from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings, variables
 from services.standalone import DEFAULT_STATE_DIR
 
@@ -37,8 +42,23 @@ def settings(**overrides: Any) -> Settings:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise NoDeploymentError(f"{' and '.join(missing)} {verb} not set, and no stack runs in {state_dir()}.")
+    if os.environ.get("WAYBILL_MASTER_KEY"):
+        found = {name: value for name, value in found.items() if name != "WAYBILL_MASTER_KEY_FILE"}
     known = {field: found[name] for field, name in variables().items() if name in found and not os.environ.get(name)}
     return Settings.load(**known | overrides)
+
+
+@asynccontextmanager
+async def keyring_pool(settings: Settings, pool: asyncpg.Pool[Any]) -> AsyncIterator[asyncpg.Pool[Any]]:
+    """Give a pool of the keyring's database: the given one, or one of its own database that is closed after."""
+    if settings.keyring_database_url is None:
+        yield pool
+        return
+    own = await open_pool(settings.keyring_database_url, service="cli", size=1)
+    try:
+        yield own
+    finally:
+        await own.close()
 
 
 def state_dir() -> Path:
@@ -62,6 +82,7 @@ def stack_environment() -> dict[str, str]:
         "WAYBILL_MASTER_KEY_FILE": str(stack.folder.master_key),
         "WAYBILL_NOTARY_KEY_FILE": str(stack.folder.notary_key),
         "WAYBILL_CHECKPOINT_DIR": str(stack.folder.checkpoints),
+        "WAYBILL_ERASURE_LOG": str(stack.folder.erasure_log),
     }
     return {name: value for name, value in variables.items() if value}
 

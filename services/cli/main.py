@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.cli import cancel, demo, deployment, keys, publish, stack
+from services.cli import cancel, demo, deployment, feedback, keys, publish, stack, tenants
 from services.cli.export import commands as export
 from services.cli.facts import commands as facts
 from services.cli.policies import commands as policies
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for group in (
-    *(demo, stack, deployment, publish, cancel),
+    *(demo, stack, deployment, tenants, publish, cancel, feedback),
     *(record, replay, held, verification, proof_file, keys, facts, export, policies),
 ):
     group.register(app)

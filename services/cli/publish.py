@@ -22,6 +22,7 @@ from schemas.codes import LatencyClass
 from schemas.job import Identifier, TenantId
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
+from services.cli.publishing.address import SHARED, Address, Signer, own_address
 from services.cli.publishing.lines import Format, open_source, size_of
 from services.cli.publishing.openai_batch import Defaults
 from services.cli.publishing.run import Request, execute
@@ -55,6 +56,13 @@ def publish(
         ),
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Which alias to ask for (openai-batch).")] = None,
+    topics_of: Annotated[
+        str | None, typer.Option(help="Use the topics of this tenant, which has some of its own.", metavar="TENANT")
+    ] = None,
+    key_id: Annotated[str | None, typer.Option(help="Sign each job with this key of the tenant's.")] = None,
+    secret: Annotated[
+        str | None, typer.Option(help="Name of that key's secret: a file in the secrets folder, or a variable.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the results.")] = False,
     timeout: Annotated[str, typer.Option(help="How long to wait, counted from the last line.")] = "30m",
     out: Annotated[
@@ -74,11 +82,12 @@ def publish(
     """
     if out is not None and not wait:
         raise typer.BadParameter("there are no answers to write without --wait", param_hint="--out")
+    address = _address(topics_of, key_id, secret)
     options = _BatchOptions(tenant, latency_class, deadline, alias)
     summary = Summary(waited=wait)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     with open_source(file) as source, Sinks(out, errors, say=lambda text: console.print(text, markup=False)) as sinks:
-        request = Request(source, format, options.defaults, wait, _duration(timeout))
+        request = Request(source, format, options.defaults, wait, _duration(timeout), address)
         with _Display(console, source) as display:
             try:
                 asyncio.run(execute(load_settings(), request, sinks, summary, display.show))
@@ -135,6 +144,17 @@ class _BatchOptions:
             return parse_deadline(self.deadline, datetime.now(UTC))
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--deadline") from None
+
+
+def _address(topics_of: str | None, key_id: str | None, secret: str | None) -> Address:
+    """Return where jobs go, and as whose; raises ``typer.BadParameter`` where the options do not fit together."""
+    if (key_id is None) != (secret is None):
+        raise typer.BadParameter("a key's id and its secret's name go together", param_hint="--key-id, --secret")
+    if topics_of is not None:
+        if key_id is not None:
+            raise typer.BadParameter("on a tenant's own topics nothing is signed", param_hint="--topics-of, --key-id")
+        return own_address(_checked(TenantId, topics_of, "--topics-of", "has lower-case letters, digits, _ and -"))
+    return SHARED if key_id is None or secret is None else Address(signer=Signer.find(load_settings(), key_id, secret))
 
 
 def _checked(kind: Any, value: str, option: str, rule: str) -> str:

@@ -145,7 +145,7 @@ def birth_date(value: str) -> bool:
 def _is_date(year: int, month: int, day: int) -> bool:
     try:
         date(year if year > 99 else 2000 + year, month, day)
-    except ValueError:
+    except (ValueError, OverflowError):  # no such day, or a number that no date holds
         return False
     return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 from aiokafka import ConsumerRecord
@@ -16,7 +17,7 @@ from schemas.messages import Routed
 from schemas.topics import ROUTED_BACKGROUND, ROUTED_BATCH
 from services.executor.recording import Recording
 from services.executor.recovery import Recovery
-from services.executor.routes import Routes, Secrets
+from services.executor.routes import Routes
 from services.executor.spool import Spool
 from services.executor.store import Store
 from services.executor.transport import Transport
@@ -31,6 +32,7 @@ from services.runtime.ids import now
 from services.runtime.kafka import FETCH_MAX_WAIT_MS, FETCH_MIN_BYTES, REBALANCE_TIMEOUT_MS, Outgoing
 from services.runtime.lease import Lease
 from services.runtime.microbatch import dead_letter
+from services.runtime.secrets import Secrets
 from services.runtime.sliding import SlidingConsumer
 from services.runtime.telemetry import describe
 
@@ -74,7 +76,7 @@ class Executor:
             clock=now,
             jitter=random.random,
             attempt_timeout_s=settings.attempt_timeout_s,
-            in_doubt_cap_usd=settings.in_doubt_cap_usd,
+            in_doubt_cap_usd=self._in_doubt_cap,
             count=lambda event: host.telemetry.events.labels(event).inc(),
         )
         self._consumer = SlidingConsumer(self._carry, max_in_flight=settings.max_in_flight, telemetry=host.telemetry)
@@ -123,6 +125,10 @@ class Executor:
     def last_poll(self) -> float:
         """Return when the consumer last polled."""
         return self._consumer.last_poll
+
+    def _in_doubt_cap(self, tenant: str) -> Decimal:
+        agreed = self._host.tenants.current.in_doubt_cap_usd(tenant)
+        return self._host.settings.in_doubt_cap_usd if agreed is None else agreed
 
     async def _watch(self) -> None:
         self._host.fail(await self._consumer.failure)

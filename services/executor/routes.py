@@ -5,11 +5,9 @@ Secrets are read by name, anew when their file changes, and stand in no exceptio
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,6 +20,7 @@ from services.executor.adapter import Adapter, Answer, Failure, WireRequest
 from services.executor.openai_compatible import OpenAICompatible
 from services.executor.transport import Broken, Endpoint, Transport
 from services.policy import Catalog, CatalogError, Provider
+from services.runtime.secrets import Secrets
 
 ADAPTERS: Final[dict[str, Adapter]] = {"openai-compatible": OpenAICompatible()}
 CLAIM_HEADER: Final = b"x-waybill-attempt"
@@ -35,28 +34,6 @@ class CallResult:
     outcome: Answer | Failure | Broken
     status: int | None = None
     request_id: str | None = None
-
-
-class Secrets:
-    """Secrets by name: a file in the secrets folder, read again when it changes, else the environment."""
-
-    def __init__(self, folder: Path | None) -> None:
-        """Look in ``folder`` first."""
-        self._folder = folder
-        self._read: dict[str, tuple[int, str]] = {}
-
-    def get(self, name: str) -> str | None:
-        """Return a secret; None where there is none of that name."""
-        if self._folder is not None:
-            file = self._folder / name
-            try:
-                changed = file.stat().st_mtime_ns
-                if name not in self._read or self._read[name][0] != changed:
-                    self._read[name] = (changed, file.read_text(encoding="utf-8").strip())
-            except OSError:
-                return os.environ.get(name)
-            return self._read[name][1]
-        return os.environ.get(name)
 
 
 class Routes:

@@ -23,6 +23,7 @@ from uuid import UUID
 from services.executor import frames
 from services.executor.in_hand import InHand
 from services.runtime.coalesce import Coalescer
+from services.runtime.durable import sync_folder
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.telemetry import Telemetry, describe
 
@@ -196,7 +197,7 @@ class Spool:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = _lock_of_one_s_own(self.path)
             try:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
                 self._length = os.fstat(file).st_size
             except OSError:
                 os.close(file)
@@ -212,12 +213,3 @@ class Spool:
             error=describe(error),
             errno=error.errno,
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

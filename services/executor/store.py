@@ -109,10 +109,10 @@ class Store:
 
         async def work() -> None:
             async with self._pool.acquire() as connection, connection.transaction():
-                if aside.content is not None:
-                    await vault.store(connection, [aside.content])
                 data = orjson.dumps(aside.data, default=str).decode()
                 await connection.execute(_SQL["put_aside"], aside.record_id, aside.entry_id, aside.kind, data)
+                if aside.content is not None:  # after something was written: see vault.store
+                    await vault.store(connection, [aside.content])
 
         await self.patiently(work)
 
@@ -165,17 +165,13 @@ class Store:
         return answers
 
     async def _append_once(self, requests: Sequence[AppendRequest]) -> dict[UUID, list[Entry]]:
-        with_content = [request.chain.entries[0].record_id for request in requests if request.content]
-        # Content whose key has gone since it was encrypted is dropped: its record was erased.
-        keys = await self._keyring.load(with_content) if with_content else {}
+        contents = await self._keepable([request.content for request in requests if request.content])
         async with self._pool.acquire() as connection:
-            if not any(request.content or request.held for request in requests):
-                return await ledger.append(connection, [request.chain for request in requests])
+            if not any(request.held for request in requests):
+                return await ledger.append(connection, [request.chain for request in requests], contents)
             async with connection.transaction():
-                stored = await ledger.append(connection, [request.chain for request in requests])
+                stored = await ledger.append(connection, [request.chain for request in requests], contents)
                 fresh = [request for request in requests if request.chain.entries[0].record_id not in stored]
-                contents = [request.content for request in fresh if request.content]
-                await vault.store(connection, [content for content in contents if content.record_id in keys])
                 held = [request.held for request in fresh if request.held]
                 if held:
                     columns = zip(
@@ -183,6 +179,15 @@ class Store:
                     )
                     await connection.execute(_SQL["hold"], *(list(column) for column in columns))
                 return stored
+
+    async def _keepable(self, contents: Sequence[Content]) -> list[Content]:
+        """Return content but that whose key has gone since it was encrypted: its record was erased.
+
+        A call lasts minutes, so outputs are asked about; a request is made with a key that was read just before.
+        """
+        outputs = {content.record_id for content in contents if content.kind != vault.REQUEST}
+        keys = await self._keyring.load(list(outputs)) if outputs else {}
+        return [content for content in contents if content.kind == vault.REQUEST or content.record_id in keys]
 
 
 def _opened(row: asyncpg.Record | None, key: RecordKey | None, entry_id: UUID) -> StoredJob:

@@ -33,7 +33,7 @@ from services.executor.recording import Recording
 from services.executor.routes import CallResult, Routes
 from services.executor.store import AppendRequest, HeldRow, Store
 from services.executor.transport import Broken
-from services.runtime import ledger
+from services.runtime import ledger, vault
 from services.runtime.chain import Claim, Progress, claim_of, progress_of
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.ids import new_claim_id
@@ -62,7 +62,8 @@ class Tools:
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
     attempt_timeout_s: float
-    in_doubt_cap_usd: Decimal
+    in_doubt_cap_usd: Callable[[str], Decimal]
+    """By tenant: up to which worst case a call in doubt is tried once more."""
     count: Callable[[str], None]
 
 
@@ -109,7 +110,7 @@ class Work:
                 met = await self._hold(step)
                 if met is Fenced.IN_DOUBT:
                     continue
-                return self._notice_of(step) if met is None and job.get("notify") == NOTIFY_ALL else None
+                return await self._notice_of(step) if met is None and job.get("notify") == NOTIFY_ALL else None
             if self.progress.claims:  # time has passed since the job was read
                 left_s = (self.message.deadline - self.tools.clock()).total_seconds()
                 await asyncio.sleep(max(0.0, min(step.delay_s, left_s)))
@@ -120,7 +121,7 @@ class Work:
                 if cancelled or self.message.deadline <= self.tools.clock():
                     continue
             request = self.tools.routes.request(job, self.message.orders, step.route)
-            claim = await self._claim(step, key.digest(request.body))
+            claim = await self._claim(step, request, key)
             if claim is Fenced.STALE:
                 return None
             if claim is Fenced.IN_DOUBT:
@@ -155,7 +156,7 @@ class Work:
             deadline=self.message.deadline,
             knows=self.tools.routes.knows,
             cancelled=cancelled,
-            in_doubt_cap_usd=self.tools.in_doubt_cap_usd,
+            in_doubt_cap_usd=self.tools.in_doubt_cap_usd(self.message.tenant),
             worst_case=lambda route: self.tools.routes.worst_case(
                 route, orders.estimate.input_tokens, orders.budgets.max_output_tokens
             ),
@@ -183,8 +184,8 @@ class Work:
 
     # -- claim ----------------------------------------------------------------------------------------------------
 
-    async def _claim(self, step: plan.Call, request_digest: str) -> Claim | Fenced:
-        """Commit the claim of a call; only who holds it makes the call."""
+    async def _claim(self, step: plan.Call, request: WireRequest, key: RecordKey) -> Claim | Fenced:
+        """Commit the claim of a call, with what it is going to send; only who holds it makes the call."""
         await self.tools.lease.until_valid()
         now = self.tools.clock()
         data = AttemptStarted(
@@ -194,14 +195,16 @@ class Work:
             layout=LAYOUT,
             fallback=step.fallback,
             may_double_pay=step.may_double_pay,
-            request_digest=request_digest,
+            request_digest=key.digest(request.body),
             max_output_tokens=self.message.orders.budgets.max_output_tokens,
             worst_case_usd=format(step.worst_case_usd, "f"),
             attempt_deadline=(now + timedelta(seconds=self.tools.attempt_timeout_s + CLAIM_GRACE_S)).isoformat(),
         )
         writer = ChainWriter(self.message.record_id, self.head)
         entry = writer.add(EntryKind.ATTEMPT_STARTED, data, now, entry_id=new_claim_id())
-        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))
+        ciphertext = key.encrypt(entry.entry_id, vault.REQUEST, request.body)
+        content = vault.Content(entry.record_id, entry.entry_id, vault.REQUEST, ciphertext)
+        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now), content))
         if stored is not None and not (_is_stored(entry, stored) and len(stored) == 1):
             return await self._meets(stored)
         reach(FaultPoint.EXECUTOR_CLAIM_STORED)
@@ -272,9 +275,11 @@ class Work:
         self.tools.count("held")
         return None
 
-    def _notice_of(self, step: plan.Hold) -> Outgoing:
+    async def _notice_of(self, step: plan.Hold) -> Outgoing:
+        # Which topic its backend reads follows from where the job stood; only the record says so.
+        chain = await self.tools.store.read_chain(self.message.record_id)
         return self.tools.wakeups.notice(
-            self.message.record_id, self.message.tenant, "held", self.tools.clock(), step.reason
+            chain[0].content()["data"], self.message.record_id, "held", self.tools.clock(), step.reason
         )
 
     def _end(self, end: plan.End) -> Outgoing:

@@ -2,7 +2,8 @@
 
 JSON: ``format``, ``record_id``, ``checkpoint`` (the signed note) and ``entries``, each with ``index`` (its leaf),
 ``path`` (the audit path, base64, from the leaf's sibling up) and ``body`` (the exact text that was hashed). A file
-holds no key: whoever checks it brings the one that they trust.
+holds no key: whoever checks it brings the one that they trust. ``access_log`` says who read the record's content, as
+the database had it when the file was written: nothing proves that part.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,6 +21,17 @@ from services.proof.merkle import hash_leaf, verify_inclusion
 from services.proof.note import VerifyingKey
 
 FORMAT: Final = "waybill-proof/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """That somebody was handed a piece of content."""
+
+    login: str
+    at: str
+    reason: str
+    entry_id: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,7 @@ class ProofFile:
     record_id: UUID
     checkpoint: str
     entries: Sequence[ProvenEntry]
+    access_log: Sequence[Access] = ()
 
     def to_json(self) -> str:
         """Return the file's text."""
@@ -53,6 +66,7 @@ class ProofFile:
                 }
                 for entry in self.entries
             ],
+            "access_log": [asdict(access) for access in self.access_log],
         }
         return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
@@ -74,6 +88,10 @@ class ProofFile:
                     )
                     for entry in document["entries"]
                 ],
+                access_log=tuple(
+                    Access(**{name: str(line[name]) for name in ("login", "at", "reason", "entry_id", "kind")})
+                    for line in document.get("access_log", ())
+                ),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ProofFileError("the file is not a proof") from None

@@ -1,4 +1,4 @@
-"""The recorder, wired: `outcomes` in; `results` out; sweeper, late entries, upkeep and notary beside it."""
+"""The recorder, wired: `outcomes` and `feedback` in, `results` out; upkeep, notary and the like beside them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from schemas.topics import OUTCOMES
+from schemas.topics import FEEDBACK, OUTCOMES
 from services.recorder.attestation import Attestation
+from services.recorder.erasures import Erasures
+from services.recorder.feedback import FeedbackStage
+from services.recorder.late import AT_ONCE as LATE_AT_ONCE
 from services.recorder.late import LateEntries
 from services.recorder.progress import KafkaProgress, Progress
 from services.recorder.stage import RecorderStage
@@ -25,28 +28,34 @@ from services.runtime.telemetry import describe
 
 NAME = "recorder"
 LATE_EVERY_S: Final = 2.0
+ERASE_EVERY_S: Final = 1.0
 UPKEEP_EVERY_S: Final = 3600.0
 SWEEPS_PER_INTERVAL: Final = 4
 
 
 class Recorder:
-    """The service: one micro-batch consumer, and four loops beside it."""
+    """The service: two micro-batch consumers, and five loops beside them."""
 
     def __init__(self, host: Host, progress: Progress | None = None) -> None:
-        """Register the consumer with the host's broker; without ``progress`` the broker is asked how far stages are."""
+        """Register the consumers with the broker; without ``progress`` the broker is asked how far stages are."""
         self._host = host
         self._consumer = MicroBatch(RecorderStage(host, now), host)
         self._consumer.subscribe([host.settings.topic(OUTCOMES.name)])
+        self._feedback = MicroBatch(FeedbackStage(host), host, "feedback")
+        self._feedback.subscribe(pattern=host.settings.topics_like(FEEDBACK.name), committed_only=True)
         self._late = LateEntries(host, now)
         self._sweeper = Sweeper(host, now, progress or KafkaProgress(host.settings))
+        self._erasures = Erasures(host, now)
         self._upkeep = Upkeep(host)
         self._attestation = Attestation(host, now)
 
     async def start(self) -> None:
         """Begin to look after what lies aside, what sleeps, and the database."""
         self._consumer.watch()
+        self._feedback.watch()
         every = self._host.settings.sweep_after_s / SWEEPS_PER_INTERVAL
-        self._host.run_in_background(lambda: self._regularly("late entries", LATE_EVERY_S, self._late.drain))
+        self._host.run_in_background(lambda: self._regularly("late entries", LATE_EVERY_S, self._drain))
+        self._host.run_in_background(lambda: self._regularly("erasures", ERASE_EVERY_S, self._erasures.run))
         self._host.run_in_background(lambda: self._regularly("sweep", every, self._sweep))
         self._host.run_in_background(lambda: self._regularly("upkeep", UPKEEP_EVERY_S, self._keep_up))
         if self._attestation.begin():
@@ -57,8 +66,12 @@ class Recorder:
         """The host ends the loops; each step of theirs is one transaction."""
 
     def last_poll(self) -> float:
-        """Return when the consumer last polled."""
-        return self._consumer.last_poll
+        """Return when the consumer last polled that has not for longer."""
+        return min(self._consumer.last_poll, self._feedback.last_poll)
+
+    async def _drain(self) -> None:
+        while await self._late.drain() == LATE_AT_ONCE:
+            pass
 
     async def _sweep(self) -> None:
         while await self._sweeper.sweep() == AT_ONCE:

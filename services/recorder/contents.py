@@ -11,7 +11,7 @@ import asyncpg
 from schemas.codes import EntryKind
 from services.recorder.facts import Parsed
 from services.recorder.result import Contents
-from services.runtime import vault
+from services.runtime import erasure, vault
 from services.runtime.keyring import ContentDamagedError, Keyring, RecordKey
 from services.runtime.telemetry import Telemetry
 from services.runtime.vault import Content
@@ -36,8 +36,11 @@ class ContentReader:
                 wanted.append((record_id, UUID(output["output_entry"]), vault.OUTPUT))
         stored = await vault.load(self._pool, wanted)
         keys = await self._keyring.load(list(chains))
+        erased = await erasure.erased(self._pool, list(chains))
         return {
-            record_id: self._opened(chain, keys.get(record_id), stored, record_id)
+            record_id: Contents(erased=True)
+            if record_id in erased
+            else self._opened(chain, keys.get(record_id), stored, record_id)
             for record_id, chain in chains.items()
         }
 

@@ -35,7 +35,15 @@ SOURCE_COLUMNS: Final = (
     "record_id", "received_at", "position", "tenant", "trust", "source_kind", "document_digest", "source_digest",
     "characters",
 )  # fmt: skip
-TABLES: Final = {"request": REQUEST_COLUMNS, "attempt": ATTEMPT_COLUMNS, "source": SOURCE_COLUMNS}
+FEEDBACK_COLUMNS: Final = (
+    "record_id", "received_at", "seq", "tenant", "given_at", "verdict", "edit_ratio", "reason_code",
+)  # fmt: skip
+TABLES: Final = {
+    "request": REQUEST_COLUMNS,
+    "attempt": ATTEMPT_COLUMNS,
+    "source": SOURCE_COLUMNS,
+    "feedback": FEEDBACK_COLUMNS,
+}
 """The tables of facts with their columns, in the order in which everybody writes and locks them."""
 
 Row = tuple[Any, ...]
@@ -61,10 +69,19 @@ def parse(chain: Sequence[Entry]) -> list[Parsed]:
 
 def rows_of(chain: Sequence[Parsed]) -> dict[str, list[Row]]:
     """Return all rows that a chain has, by the name of their table in :data:`TABLES`; none before it is sealed."""
-    if all(step.entry.kind != EntryKind.SEALED for step in chain):
+    sealed = next((place for place, step in enumerate(chain) if step.entry.kind == EntryKind.SEALED), None)
+    if sealed is None:
         return {table: [] for table in TABLES}
-    late = [late_row(chain, step) for step in chain if step.entry.kind == EntryKind.LATE_RESULT]
-    return {"request": [request_row(chain)], "attempt": attempt_rows(chain) + late, "source": source_rows(chain)}
+    rows = {
+        "request": [request_row(chain)],
+        "attempt": attempt_rows(chain),
+        "source": source_rows(chain),
+        "feedback": [],
+    }
+    for late in chain[sealed + 1 :]:
+        for table, row in late_rows(chain, late):
+            rows[table].append(row)
+    return rows
 
 
 def request_row(chain: Sequence[Parsed]) -> Row:
@@ -174,15 +191,42 @@ def source_rows(chain: Sequence[Parsed]) -> list[Row]:
     ]
 
 
-def late_row(chain: Sequence[Parsed], late: Parsed) -> Row:
-    """Return the ``late`` row of :data:`ATTEMPT_COLUMNS` of an answer that came after its record had gone on.
+def late_rows(chain: Sequence[Parsed], late: Parsed) -> list[tuple[str, Row]]:
+    """Return what an entry after the seal adds, each row with the name of its table in :data:`TABLES`.
 
-    Raises ``LookupError`` where the chain does not hold the claim that was answered.
+    Raises ``LookupError`` where the chain does not hold the claim that the entry names.
     """
+    match late.entry.kind:
+        case EntryKind.LATE_RESULT:
+            return [("attempt", _row(chain[0], _claim(chain, late), late.entry.seq, "late", late.data, late.at))]
+        case EntryKind.COST_CORRECTED:
+            amount = {"outcome": "corrected", "cost_usd": late.data["cost_usd"]}
+            return [("attempt", _row(chain[0], _claim(chain, late), late.entry.seq, "correction", amount, late.at))]
+        case EntryKind.FEEDBACK:
+            return [("feedback", feedback_row(chain, late))]
+    return []
+
+
+def _claim(chain: Sequence[Parsed], late: Parsed) -> Parsed:
     claim = next((step for step in chain if str(step.entry.entry_id) == late.data["claim"]), None)
     if claim is None:
-        raise LookupError("the chain does not hold the claim of a late answer")
-    return _row(chain[0], claim, late.entry.seq, "late", late.data, late.at)
+        raise LookupError(f"the chain does not hold the claim that its {late.entry.kind} names")
+    return claim
+
+
+def feedback_row(chain: Sequence[Parsed], given: Parsed) -> Row:
+    """Return the row of :data:`FEEDBACK_COLUMNS` of a verdict on the answer."""
+    first, data = chain[0], given.data
+    return (
+        first.entry.record_id,
+        first.at,
+        given.entry.seq,
+        first.data["tenant"],
+        given.at,
+        data["verdict"],
+        data["edit_ratio"],
+        data["reason_code"],
+    )
 
 
 def _attempt_row(first: Parsed, claim: Parsed, answer: Parsed | None) -> Row:

@@ -1,4 +1,4 @@
-"""Draining what was put aside: late answers become entries and facts of their sealed record.
+"""Draining what was put aside: late answers, corrections, erasures and feedback become entries of their sealed record.
 
 The recorder is the only writer after ``sealed``; it reads the head and tries again when another recorder was faster. A
 partial unique index keeps each late entry single. How it fails: a row that cannot be appended stays where it is, is an
@@ -70,8 +70,8 @@ class LateEntries:
             entry = await self._append_late(connection, row, chain)
             if entry is None:
                 return False  # another recorder was faster: the row stays for the next look
-            late = facts.parse([entry])[0]
-            await copy_facts(connection, "attempt", [facts.late_row(facts.parse(chain), late)])
+            for table, fact in facts.late_rows(facts.parse(chain), facts.parse([entry])[0]):
+                await copy_facts(connection, table, [fact])
         await connection.execute(_SQL["delete_aside"], row["record_id"], row["entry_id"])
         return True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from schemas.codes import RETRIABLE, EntryKind
+from schemas.codes import RETRIABLE, EntryKind, ErrorCode
 from schemas.job import MAX_KEY, MAX_METADATA_BYTES
 from services.recorder.facts import Parsed
 from services.recorder.seal import message_for
@@ -20,6 +20,7 @@ class Contents:
 
     job: bytes | None = None
     output: bytes | None = None
+    erased: bool = False
 
 
 def build_result(chain: Sequence[Parsed], contents: Contents) -> bytes:
@@ -55,6 +56,7 @@ def build_result(chain: Sequence[Parsed], contents: Contents) -> bytes:
             },
             "cost_usd": totals["cost_usd"],
             "attempts": totals["attempts"],
+            "erased": contents.erased or (error is not None and error["code"] == ErrorCode.CONTENT_ERASED),
             "received_at": first.at,
             "sealed_at": sealed.at,
             "replay_of": first.data["replay_of"],

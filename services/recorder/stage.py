@@ -10,15 +10,15 @@ from uuid import UUID
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
-from schemas.codes import EntryKind, ErrorCode
-from schemas.messages import Outcome
-from schemas.topics import MIB, RESULTS
+from schemas.codes import EntryKind, ErrorCode, Status
+from schemas.messages import Fault, Outcome
+from schemas.topics import MIB
 from services.recorder import facts
 from services.recorder.contents import ContentReader
 from services.recorder.facts import Parsed
 from services.recorder.result import build_result
 from services.recorder.seal import sealed_data
-from services.runtime import ledger, queries
+from services.runtime import erasure, ledger, queries
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
 from services.runtime.kafka import Outgoing
@@ -31,6 +31,7 @@ from services.runtime.wakeup import REPUBLISH
 _SQL = queries.load("recorder")
 MAX_PUBLISHED_BYTES: Final = 32 * MIB
 _BYTES_PER_TOKEN: Final = 8
+_ERASED: Final = {"status": Status.CANCELLED, "error": Fault(code=ErrorCode.CONTENT_ERASED)}
 
 
 class RecorderStage:
@@ -41,7 +42,6 @@ class RecorderStage:
         self._host = host
         self._clock = clock
         self._contents = ContentReader(host.pool, host.keyring, host.telemetry)
-        self._results: Final = host.settings.topic(RESULTS.name)
 
     def read(self, record: ConsumerRecord[bytes, bytes]) -> Outcome:
         """Return the record's message; raises :class:`UnreadableError`."""
@@ -58,7 +58,7 @@ class RecorderStage:
         stored = await ledger.read_chains(self._host.pool, list(told))
         chains = {record_id: facts.parse(chain) for record_id, chain in stored.items()}
         endings = {r: _ending(told[r], chain[-1].entry) for r, chain in chains.items()}
-        await self._seal({r: outcome for r, outcome in endings.items() if outcome is not None}, chains)
+        await self._seal(await self._as_erased({r: o for r, o in endings.items() if o is not None}), chains)
         sealed = {r: chain for r, chain in chains.items() if any(s.entry.kind == EntryKind.SEALED for s in chain)}
         self._host.telemetry.events.labels("stale_outcome").inc(len(told) - len(sealed))
         for part in slices(list(sealed), lambda r: _size(sealed[r]), max_bytes=MAX_PUBLISHED_BYTES):
@@ -72,6 +72,11 @@ class RecorderStage:
         return []
 
     # -- sealing --------------------------------------------------------------------------------------------------
+
+    async def _as_erased(self, endings: Mapping[UUID, Outcome]) -> dict[UUID, Outcome]:
+        """Return the endings, with one alone for records that are erased before they end: their answers are gone."""
+        erased = await erasure.erased(self._host.pool, list(endings))
+        return {r: outcome.model_copy(update=_ERASED) if r in erased else outcome for r, outcome in endings.items()}
 
     async def _seal(self, outcomes: Mapping[UUID, Outcome], chains: dict[UUID, list[Parsed]]) -> None:
         """Append ``sealed`` as the outcomes say; ``chains`` then holds what is stored."""
@@ -99,7 +104,11 @@ class RecorderStage:
     async def _publish(self, chains: Mapping[UUID, Sequence[Parsed]]) -> None:
         contents = await self._contents.read(chains)
         await self._host.producer.send(
-            Outgoing(self._results, str(record_id).encode(), build_result(chain, contents[record_id]))
+            Outgoing(
+                self._host.wakeups.results_topic(chain[0].data),
+                str(record_id).encode(),
+                build_result(chain, contents[record_id]),
+            )
             for record_id, chain in chains.items()
         )
         reach(FaultPoint.RECORDER_PUBLISHED)

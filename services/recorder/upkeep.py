@@ -1,4 +1,4 @@
-"""What keeps the database in shape: partitions ahead of time, orphaned keys, old leases and keys of old jobs."""
+"""What keeps the database in shape: partitions ahead of time, orphaned keys, old leases, what is kept of old jobs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.recorder.retention import RetentionPass
 from services.runtime import queries
 from services.runtime.host import Host
 from services.runtime.ids import first_record_id
@@ -26,6 +27,7 @@ class Upkeep:
     def __init__(self, host: Host) -> None:
         """Take the host's parts."""
         self._host = host
+        self._retention = RetentionPass(host)
         self._looked_until = UUID(int=0)
 
     async def run_once(self, now: datetime) -> None:
@@ -39,6 +41,7 @@ class Upkeep:
         await pool.execute(_LEASE["sweep"])
         await pool.execute(_RECORDER["forget_keys"])
         await self.sweep_orphan_keys(now)
+        await self._retention.run_once(now)
 
     async def sweep_orphan_keys(self, now: datetime) -> int:
         """Delete keys whose record was never committed, and return how many there were."""

@@ -18,7 +18,7 @@ from schemas.codes import EntryKind, Verdict
 from schemas.entries import Released
 from schemas.features import Features
 from services.policy import Policy
-from services.router.stage import decided
+from services.router.stage import decided, limits_of
 from services.runtime import ledger, queries
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
@@ -88,7 +88,8 @@ class Releaser:
         if verdict in _GOES_ON:
             classified = next(entry for entry in chain if entry.kind == EntryKind.CLASSIFIED)
             features = Features.model_validate(classified.content()["data"]["features"])
-            writer.add(EntryKind.DECIDED, decided(self._policy.decide(features)), now)
+            limits = limits_of(self._host.tenants.current, features.tenant)
+            writer.add(EntryKind.DECIDED, decided(self._policy.decide(features, limits)), now)
         return writer
 
     def _wake(self, chain: list[Entry], writer: ChainWriter, now: datetime) -> list[Outgoing]:
@@ -99,5 +100,4 @@ class Releaser:
         if received["notify"] != NOTIFY_ALL:
             return [message]
         verdict = writer.entries[0].content()["data"]["verdict"]
-        record_id, tenant = chain[0].record_id, received["tenant"]
-        return [message, self._host.wakeups.notice(record_id, tenant, "released", now, verdict)]
+        return [message, self._host.wakeups.notice(received, chain[0].record_id, "released", now, verdict)]

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from schemas.codes import EntryKind, ErrorCode, Status
 from schemas.decision import Decision, NoRoute
 from schemas.messages import Classified, Head
-from services.policy import Policy
+from services.policy import Policy, TenantLimits
 from services.runtime import ledger, queries
 from services.runtime.host import Host
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import ChainWriter, Entry
 from services.runtime.microbatch import UnreadableError
+from services.tenancy import Tenants
 
 _SQL = queries.load("router")
 
@@ -42,6 +43,7 @@ class RouterStage:
     async def run(self, items: Sequence[Classified]) -> Sequence[Outgoing]:
         """Decide one slice."""
         now = self._clock()
+        tenants = self._host.tenants.current
         # Several messages of one record are redeliveries of the same one; an append takes one chain a record.
         messages = {message.record_id: message for message in items}
         cancelled = await self._cancelled(list(messages))
@@ -55,7 +57,9 @@ class RouterStage:
                 outgoing.append(self._end(message, Status.EXPIRED, ErrorCode.DEADLINE_PASSED))
             else:
                 writer = writers[message.record_id] = ChainWriter(message.record_id, message.head)
-                data[message.record_id] = decided(self._policy.decide(message.features))
+                data[message.record_id] = decided(
+                    self._policy.decide(message.features, limits_of(tenants, message.tenant))
+                )
                 writer.add(EntryKind.DECIDED, data[message.record_id], now)
         if writers:
             met = await self._append([ledger.writes(w, messages[r].head, now) for r, w in writers.items()])
@@ -98,6 +102,13 @@ class RouterStage:
     def _end(self, message: Classified, status: Status, code: ErrorCode) -> Outgoing:
         head: Head = message.head
         return self._host.wakeups.outcome(message.record_id, message.tenant, head.seq, head.hash, status, code)
+
+
+def limits_of(tenants: Tenants, tenant: str) -> TenantLimits:
+    """Return what was agreed with a tenant, as policy takes it."""
+    found = tenants.get(tenant)
+    regions = None if found is None or found.regions is None else frozenset(found.regions)
+    return TenantLimits(tenants.name, regions)
 
 
 def decided(decision: Decision | NoRoute) -> dict[str, Any]:

@@ -24,11 +24,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.runtime import faultpoints, queries
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import BrokerUnreachableError, Producer, by_record, make_broker
-from services.runtime.keyring import MasterKey, PostgresKeyring
+from services.runtime.keyring import PostgresKeyring
+from services.runtime.master_keys import MasterKeys
 from services.runtime.migrate import require_current
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
 from services.runtime.telemetry import Telemetry, configure_logging, describe
+from services.runtime.tenant_keys import TenantKeys
+from services.runtime.tenants import TenantRegistry
 from services.runtime.wakeup import Wakeups
 
 STUCK_AFTER_S: Final = 120.0
@@ -57,9 +60,10 @@ class Host:
     broker: KafkaBroker
     producer: Producer
     pool: asyncpg.Pool[Any]
-    master: MasterKey
     keyring: PostgresKeyring
+    tenant_keys: TenantKeys
     wakeups: Wakeups
+    tenants: TenantRegistry
     failure: asyncio.Future[BaseException]
     background: set[asyncio.Task[None]] = field(default_factory=set)
     unready: dict[str, str] = field(default_factory=dict)
@@ -101,13 +105,16 @@ class Service(Protocol):
 async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
     """Connect all that a service stands on; raises a :class:`WaybillError` that says what does not answer."""
     telemetry = Telemetry(service)
-    master = MasterKey.read(settings.master_key_file)
+    masters = MasterKeys.of(settings)
     pool = await open_pool(settings.database_url, service=service)
     separate = settings.keyring_database_url
     keys = await open_pool(separate, service=service) if separate else pool
     producer = Producer(settings, service, partitioner=by_record)
     try:
         await require_current(pool)
+        unready: dict[str, str] = {}
+        tenants = TenantRegistry(pool, telemetry, unready)
+        await tenants.refresh()
         await producer.start()
         yield Host(
             service=service,
@@ -116,10 +123,12 @@ async def open_host(service: str, settings: Settings) -> AsyncIterator[Host]:
             broker=make_broker(settings, service),
             producer=producer,
             pool=pool,
-            master=master,
-            keyring=PostgresKeyring(keys, master),
-            wakeups=Wakeups(settings),
+            keyring=PostgresKeyring(keys, masters),
+            tenant_keys=TenantKeys(keys, masters),
+            wakeups=Wakeups(settings, tenants),
+            tenants=tenants,
             failure=asyncio.get_running_loop().create_future(),
+            unready=unready,
         )
     finally:
         await producer.stop()
@@ -173,7 +182,7 @@ async def serve(name: str, settings: Settings, wire: Callable[[Host], Service]) 
             host.broker,
             asgi_routes=_routes(host, service),
             logger=None,
-            after_startup=[service.start],
+            after_startup=[service.start, _following(host)],
             on_shutdown=[_guarded_stop(host, service)],
         )
         try:
@@ -224,6 +233,13 @@ def _tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _following(host: Host) -> Callable[[], Awaitable[None]]:
+    async def follow() -> None:
+        host.run_in_background(host.tenants.follow)
+
+    return follow
 
 
 def _guarded_stop(host: Host, service: Service) -> Callable[[], Any]:

@@ -32,8 +32,8 @@ ACK_TIMEOUT_S: Final = 120
 MAX_REQUEST_BYTES: Final = 25 * MIB
 REBALANCE_TIMEOUT_MS: Final = 60_000
 GRACEFUL_TIMEOUT_S: Final = 60.0
-METADATA_MAX_AGE_MS: Final = 30_000
-"""So long a topic that was deleted and made again goes unnoticed."""
+METADATA_MAX_AGE_MS: Final = 2_000
+"""So long a topic that was made for a tenant, or deleted and made again, goes unnoticed."""
 FETCH_MIN_BYTES: Final = 128 * 1024
 FETCH_MAX_WAIT_MS: Final = 50
 """The broker gathers this many bytes, or waits so long, before it answers a fetch. Jobs can wait, and answering each

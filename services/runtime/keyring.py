@@ -1,4 +1,4 @@
-"""The keyring: a random key per record, wrapped by the master key; deleting it erases the record's content.
+"""The keyring: a random key per record, wrapped by a master key; deleting it erases the record's content.
 
 States of a record key: made at intake (committed before the record itself), used, gone. Only intake makes keys. It may
 live in a database of its own. A key whose record was never committed is an orphan, and the recorder sweeps it.
@@ -6,13 +6,10 @@ live in a database of its own. A key whose record was never committed is an orph
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -23,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.runtime import queries
 from services.runtime.errors import WaybillError
+from services.runtime.master_keys import MasterKeys, WrappedKeyDamagedError
 from services.runtime.surroundings import random_bytes
 
 _KEY: Final = 32
@@ -43,12 +41,6 @@ class _Codec(threading.local):
 
 
 _codec: Final = _Codec()
-
-
-class MasterKeyError(WaybillError):
-    """The master key cannot be used."""
-
-    hint = "WAYBILL_MASTER_KEY_FILE names a file with 32 bytes in base64: `openssl rand -base64 32` makes one."
 
 
 class ContentDamagedError(WaybillError):
@@ -97,52 +89,6 @@ class RecordKey:
         return _codec.decompressor.decompress(packed[1:], max_output_size=MAX_PLAINTEXT)
 
 
-class MasterKey:
-    """The key that wraps record keys, and from which each tenant's key for idempotency hashes is derived."""
-
-    def __init__(self, secret: bytes) -> None:
-        """Take 32 bytes; raises :class:`MasterKeyError` for any other length."""
-        if len(secret) != _KEY:
-            raise MasterKeyError(f"the master key has {len(secret)} bytes, not {_KEY}")
-        self._secret = secret
-        self._aead = AESGCM(secret)
-        self.name = hashlib.sha256(b"waybill master key name" + secret).hexdigest()[:16]
-        self._tenants: dict[str, bytes] = {}
-
-    @classmethod
-    def read(cls, file: Path | None) -> MasterKey:
-        """Read the key from a file; raises :class:`MasterKeyError`, which never shows it."""
-        if file is None:
-            raise MasterKeyError("no master key is set")
-        try:
-            return cls(base64.b64decode(file.read_text(encoding="ascii").strip(), validate=True))
-        except (OSError, ValueError) as error:
-            raise MasterKeyError(f"the master key file {file} cannot be read: {type(error).__name__}") from None
-
-    def wrap(self, record_id: UUID, key: RecordKey) -> bytes:
-        """Encrypt a record key, bound to its record."""
-        nonce = random_bytes(_NONCE)
-        return nonce + self._aead.encrypt(nonce, key.secret, record_id.bytes)
-
-    def unwrap(self, record_id: UUID, wrapped: bytes) -> RecordKey:
-        """Decrypt a record key; raises :class:`ContentDamagedError`."""
-        try:
-            return RecordKey(record_id, self._aead.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], record_id.bytes))
-        except (InvalidTag, ValueError):
-            raise ContentDamagedError from None
-
-    def tenant_hmac(self, tenant: str, purpose: str, content: bytes) -> bytes:
-        """Return HMAC-SHA256 of content under the tenant's key: equal content is recognised, never revealed."""
-        secret = self._tenants.get(tenant)
-        if secret is None:
-            secret = self._tenants[tenant] = hmac.digest(self._secret, b"tenant:" + tenant.encode(), "sha256")
-        return hmac.digest(secret, purpose.encode() + b"\0" + content, "sha256")
-
-    def key_hmac(self, tenant: str, idempotency_key: str) -> bytes:
-        """Return what an idempotency key is known by; any text a JSON document can hold, lone surrogates included."""
-        return self.tenant_hmac(tenant, "key", idempotency_key.encode("utf-8", "surrogatepass"))
-
-
 class Keyring(Protocol):
     """Where record keys are kept."""
 
@@ -159,16 +105,16 @@ class Keyring(Protocol):
 class PostgresKeyring:
     """Record keys in a table of the keyring's database."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], master: MasterKey) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], masters: MasterKeys) -> None:
         """Use a pool of the keyring's database."""
         self._pool = pool
-        self._master = master
+        self._masters = masters
 
     async def create(self, record_ids: Sequence[UUID]) -> dict[UUID, RecordKey]:
         """Make and commit a key for each record, in a transaction of its own."""
         keys = {record_id: RecordKey.new(record_id) for record_id in record_ids}
-        wrapped = [self._master.wrap(record_id, key) for record_id, key in keys.items()]
-        await self._pool.execute(_SQL["create"], list(keys), wrapped, self._master.name)
+        wrapped = [self._masters.wrap(record_id.bytes, key.secret) for record_id, key in keys.items()]
+        await self._pool.execute(_SQL["create"], list(keys), wrapped, self._masters.current.name)
         return keys
 
     async def load(self, record_ids: Sequence[UUID]) -> dict[UUID, RecordKey]:
@@ -176,13 +122,20 @@ class PostgresKeyring:
 
         Raises :class:`MasterKeyError` for a key of another master key: that is a deployment to mend, not content lost.
         """
+        return self._opened(await self._pool.fetch(_SQL["load"], record_ids))
+
+    def _opened(self, rows: Iterable[asyncpg.Record]) -> dict[UUID, RecordKey]:
         keys: dict[UUID, RecordKey] = {}
-        for row in await self._pool.fetch(_SQL["load"], record_ids):
-            if row["master_key"] != self._master.name:
-                raise MasterKeyError(f"record keys were wrapped by master key {row['master_key']}, not by this one")
-            with suppress(ContentDamagedError):
-                keys[row["record_id"]] = self._master.unwrap(row["record_id"], row["wrapped"])
+        for row in rows:
+            record_id = row["record_id"]
+            with suppress(WrappedKeyDamagedError):
+                secret = self._masters.unwrap(row["master_key"], record_id.bytes, row["wrapped"])
+                keys[record_id] = RecordKey(record_id, secret)
         return keys
+
+    async def find(self, record_id: UUID) -> RecordKey | None:
+        """Return one key, with the rights of people; None once it has been erased. Raises what :meth:`load` does."""
+        return self._opened(await self._pool.fetch(_SQL["record_key_for_people"], record_id)).get(record_id)
 
     async def delete(self, record_ids: Sequence[UUID]) -> int:
         """Delete keys and return how many there were."""

@@ -23,6 +23,7 @@ from services.proof.merkle import hash_leaf
 from services.runtime import queries
 from services.runtime.ids import derive
 from services.runtime.postgres import Connection
+from services.runtime.vault import Content
 
 _SQL = queries.load("ledger")
 _OPTIONS = orjson.OPT_UTC_Z
@@ -114,8 +115,12 @@ def writes(writer: ChainWriter, head: Head | ChainHead | None, at: datetime) -> 
     return Writes(writer.entries, None if head is None else bytes.fromhex(head.hash), at)
 
 
-async def append(connection: Connection, chains: Iterable[Writes]) -> dict[UUID, list[Entry]]:
+async def append(
+    connection: Connection, chains: Iterable[Writes], contents: Sequence[Content] = ()
+) -> dict[UUID, list[Entry]]:
     """Append chains, at most one per record, and return those that did not go in.
+
+    ``contents`` go into the vault for the records whose chain went in, in the same statement.
 
     The result maps each record whose chain was *not* inserted to the rows stored from that position on, in order;
     empty where its predecessor is not the one named. Raises ``asyncpg.CheckViolationError`` when the entries given do
@@ -143,7 +148,9 @@ async def append(connection: Connection, chains: Iterable[Writes]) -> dict[UUID,
             times.append(chain.at)
             prev = entry.hash
     versions = [ENTRY_SCHEMA_VERSION] * len(records)
-    rows = await connection.fetch(_SQL["append"], records, seqs, ids, kinds, versions, bodies, hashes, prevs, times)
+    columns: list[Sequence[Any]] = [records, seqs, ids, kinds, versions, bodies, hashes, prevs, times]
+    columns += [list(column) for column in zip(*contents, strict=True)]
+    rows = await connection.fetch(_SQL["append_with_content"] if contents else _SQL["append"], *columns)
     stored: dict[UUID, list[Entry]] = {}
     for row in rows:
         found = stored.setdefault(row["record_id"], [])

@@ -81,23 +81,31 @@ def dead_letter(settings: Settings, record: ConsumerRecord[bytes, bytes], code: 
 class MicroBatch:
     """Feeds one stage from its topics."""
 
-    def __init__(self, stage: Stage[Any], host: Host) -> None:
-        """Join a stage with the host whose broker it consumes and whose producer it uses."""
+    def __init__(self, stage: Stage[Any], host: Host, part: str | None = None) -> None:
+        """Join a stage with the host whose broker it consumes and whose producer it uses.
+
+        ``part`` names one of several stages of a service: it has a consumer group and fault points of its own.
+        """
         self._stage = stage
         self._host = host
         self._settings = host.settings
         self._telemetry = host.telemetry
         self._failures = 0
-        polled, stored, produced = (FaultPoint(f"{host.service}.{name}") for name in ("polled", "stored", "produced"))
+        self._group = host.settings.group(host.service if part is None else f"{host.service}-{part}")
+        prefix = f"{host.service}." if part is None else f"{host.service}.{part}_"
+        polled, stored, produced = (FaultPoint(prefix + name) for name in ("polled", "stored", "produced"))
         self._polled, self._stored, self._produced = polled, stored, produced
         self._subscriber: Any = None
         self.last_poll = time.monotonic()
 
-    def subscribe(self, topics: Sequence[str], *, committed_only: bool = False) -> None:
-        """Register the consumer with the broker."""
+    def subscribe(
+        self, topics: Sequence[str] = (), *, pattern: str | None = None, committed_only: bool = False
+    ) -> None:
+        """Register the consumer with the broker: for topics, or for all whose names match a pattern, present or not."""
         self._subscriber = self._host.broker.subscriber(
             *topics,
-            group_id=self._settings.group(self._host.service),
+            pattern=pattern,
+            group_id=self._group,
             batch=True,
             max_records=MAX_RECORDS,
             batch_timeout_ms=20,

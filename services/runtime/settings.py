@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -72,8 +73,23 @@ class Settings(BaseSettings):
         Path | None, Field(alias="WAYBILL_SECRETS_DIR", description="a secret NAME is a file here")
     ] = None
     master_key_file: Annotated[
-        Path | None, Field(alias="WAYBILL_MASTER_KEY_FILE", description="32 bytes in base64; wraps every record's key")
+        Path | None,
+        Field(
+            alias="WAYBILL_MASTER_KEY_FILE",
+            description="32 bytes in base64, which wrap every other key; of several lines the first wraps, all open",
+        ),
     ] = None
+    master_key: Annotated[
+        SecretStr | None,
+        Field(alias="WAYBILL_MASTER_KEY", description="the same, comma separated, instead of the file"),
+    ] = None
+    allow_unsigned: Annotated[
+        bool,
+        Field(
+            alias="WAYBILL_ALLOW_UNSIGNED",
+            description="on one machine only: a job on the shared topic is believed whose it is, without a signature",
+        ),
+    ] = False
     http_addr: Annotated[
         str, Field(alias="WAYBILL_HTTP_ADDR", description="host:port of /live, /ready and /metrics")
     ] = "127.0.0.1:8080"
@@ -141,6 +157,17 @@ class Settings(BaseSettings):
             description="where checkpoints are published: outside the database, shared by all recorders",
         ),
     ] = Path("checkpoints")
+    erasure_log: Annotated[
+        Path,
+        Field(
+            alias="WAYBILL_ERASURE_LOG",
+            description="file of all erasures, outside the database, one for all recorders",
+        ),
+    ] = Path("erasures.jsonl")
+    retention_days: Annotated[
+        int | None,
+        Field(alias="WAYBILL_RETENTION_DAYS", ge=1, description="days after its end that a job's content is kept"),
+    ] = None
     fault_dir: Annotated[
         Path | None,
         Field(alias="WAYBILL_FAULT_DIR", description="for fault tests only: the process dies at points armed here"),
@@ -166,6 +193,14 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> str:
         """Return a topic's full name."""
         return self.topic_prefix + name
+
+    def topics_like(self, name: str) -> str:
+        """Return a pattern for the full names of a topic and of every tenant's own one beside it."""
+        return rf"^{re.escape(self.topic(name))}(\.[a-z0-9][a-z0-9_-]*)?$"
+
+    def bare(self, topic: str) -> str:
+        """Return a topic's name without the prefix."""
+        return topic.removeprefix(self.topic_prefix)
 
     def group(self, service: str) -> str:
         """Return the consumer group of a service."""

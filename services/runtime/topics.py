@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from schemas.topics import TOPICS, Topic
+from schemas.topics import PER_TENANT, TOPICS, Topic
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import BrokerUnreachableError, client_security
 from services.runtime.settings import Settings, TopicOverride
+from services.tenancy import Tenants, own_topic
 
 MAX_REPLICATION: Final = 3
 VISIBLE_WITHIN_S: Final = 30
@@ -38,7 +39,9 @@ class Change:
 
 def wanted(topic: Topic, settings: Settings, brokers: int) -> tuple[str, int, int, dict[str, str]]:
     """Return full name, partitions, replication factor and configuration of a topic on a cluster of so many brokers."""
-    override = settings.topics.get(topic.name, TopicOverride())
+    # A tenant's own topic is as the shared one beside it, unless it is named itself.
+    shared = next((t.name for t in PER_TENANT if topic.name.startswith(own_topic(t.name, ""))), topic.name)
+    override = settings.topics.get(topic.name) or settings.topics.get(shared, TopicOverride())
     configs = topic.configs()
     if override.retention_ms:
         configs["retention.ms"] = str(override.retention_ms)
@@ -61,14 +64,27 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
     return admin
 
 
-async def apply(settings: Settings, *, dry_run: bool = False) -> list[Change]:
-    """Bring every topic to what is wanted and return what was changed, or with ``dry_run`` what would be."""
+def own_topics(tenants: Tenants) -> list[Topic]:
+    """Return the topics that tenants have for themselves, each as the shared one beside it."""
+    return [
+        replace(topic, name=own_topic(topic.name, tenant))
+        for tenant, agreed in tenants.tenants.items()
+        if agreed.topics
+        for topic in PER_TENANT
+    ]
+
+
+async def apply(settings: Settings, tenants: Tenants | None = None, *, dry_run: bool = False) -> list[Change]:
+    """Bring every topic, also the tenants' own, to what is wanted.
+
+    Returns what was changed, or with ``dry_run`` what would be.
+    """
     admin = await open_admin(settings)
     try:
         existing = {topic["topic"]: topic for topic in await admin.describe_topics()}
         brokers = len((await admin.describe_cluster())["brokers"])
         changes: list[Change] = []
-        for topic in TOPICS:
+        for topic in (*TOPICS, *(own_topics(tenants) if tenants else ())):
             changes += await _apply_one(admin, wanted(topic, settings, brokers), existing, dry_run=dry_run)
         if not dry_run:
             await _until_visible(admin, {change.topic for change in changes if change.action == "create"})

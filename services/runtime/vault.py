@@ -16,6 +16,8 @@ from services.runtime import queries
 from services.runtime.postgres import Connection
 
 JOB: Final = "job"
+REQUEST: Final = "request"
+"""A request as it was sent to a provider, under the claim whose digest covers it."""
 OUTPUT: Final = "output"
 _SQL = queries.load("vault")
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import orjson
 
 from schemas.codes import EntryKind, ErrorCode, LatencyClass, Status, Verdict
 from schemas.decision import Orders
-from schemas.topics import CLASSIFIED, OUTCOMES, RESULTS, ROUTED_BACKGROUND, ROUTED_BATCH
+from schemas.topics import CLASSIFIED, OUTCOMES, REQUESTS, RESULTS, ROUTED_BACKGROUND, ROUTED_BATCH
 from services.runtime.kafka import Outgoing
 from services.runtime.ledger import Entry
 from services.runtime.settings import Settings
+from services.tenancy import Tenants, own_topic
 
 REPUBLISH: Final = "republish"
 _OPTIONS: Final = orjson.OPT_UTC_Z
@@ -27,20 +28,30 @@ _ENDINGS: Final[dict[str, tuple[Status, ErrorCode]]] = {
     Verdict.CHARGED: (Status.FAILED, ErrorCode.IN_DOUBT),
     Verdict.CANCELLED: (Status.CANCELLED, ErrorCode.CANCELLED),
     Verdict.EXPIRED: (Status.EXPIRED, ErrorCode.DEADLINE_PASSED),
+    Verdict.ERASED: (Status.CANCELLED, ErrorCode.CONTENT_ERASED),
 }
 EXECUTOR_GOES_ON: Final = frozenset(
     {EntryKind.DECIDED, EntryKind.ATTEMPT_STARTED, EntryKind.ATTEMPT_FINISHED, EntryKind.VALIDATED}
 )
 
 
-class Wakeups:
-    """Makes internal messages, with the topics of one deployment."""
+class InForce(Protocol):
+    """Who knows the tenants that count."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the topic names from the settings."""
+    @property
+    def current(self) -> Tenants:
+        """The tenants in force."""
+
+
+class Wakeups:
+    """Makes messages, with the topics of one deployment and its tenants."""
+
+    def __init__(self, settings: Settings, tenants: InForce) -> None:
+        """Take the topic names from the settings, and who has topics of their own from the tenants."""
+        self._settings = settings
+        self._tenants = tenants
         self._classified = settings.topic(CLASSIFIED.name)
         self._outcomes = settings.topic(OUTCOMES.name)
-        self._results = settings.topic(RESULTS.name)
         self._routed = {
             LatencyClass.BACKGROUND: settings.topic(ROUTED_BACKGROUND.name),
             LatencyClass.BATCH: settings.topic(ROUTED_BATCH.name),
@@ -109,17 +120,30 @@ class Wakeups:
             ),
         )
 
-    def notice(self, record_id: UUID, tenant: str, event: str, at: datetime, reason: str | None = None) -> Outgoing:
+    def results_topic(self, received: Mapping[str, Any]) -> str:
+        """Return the topic of all that a backend is told of a record; ``received`` is the data of its first entry.
+
+        A job that came on its tenant's own topic is answered on that tenant's own, whatever this process knows of the
+        tenants by now; and so is every other job of a tenant that has topics of its own.
+        """
+        tenant = received["tenant"]
+        came_on_own = self._settings.bare(received["source"]["topic"]) == own_topic(REQUESTS.name, tenant)
+        own = came_on_own or self._tenants.current.has_topics(tenant)
+        return self._settings.topic(own_topic(RESULTS.name, tenant) if own else RESULTS.name)
+
+    def notice(
+        self, received: Mapping[str, Any], record_id: UUID, event: str, at: datetime, reason: str | None = None
+    ) -> Outgoing:
         """Tell a backend that asked for it (``notify: all``) what happens to its job before the result."""
         notice = {
             "schema_version": 1,
             "event": event,
             "record_id": str(record_id),
-            "tenant": tenant,
+            "tenant": received["tenant"],
             "reason": reason,
             "at": at,
         }
-        return Outgoing(self._results, str(record_id).encode(), orjson.dumps(notice, option=_OPTIONS))
+        return Outgoing(self.results_topic(received), str(record_id).encode(), orjson.dumps(notice, option=_OPTIONS))
 
     def end(
         self, tenant: str, head: Entry, status: Status, code: ErrorCode | None = None, field: str | None = None

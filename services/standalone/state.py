@@ -1,6 +1,6 @@
 """The state folder (``.waybill/``): where everything of one stack is, who holds it, what it last said.
 
-    lock  state.json  ports.json  postgres/  kafka/  secrets/  spool/  checkpoints/  simulator/  log/
+    lock  state.json  ports.json  postgres/  kafka/  secrets/  spool/  checkpoints/  erasures/  simulator/  log/
 
 The lock is the authority: it is held by the supervisor while it lives, and the kernel frees it when it dies.
 """
@@ -89,9 +89,19 @@ class StateFolder:
         return self.secrets / "notary.key"
 
     @property
+    def example_signing_key(self) -> Path:
+        """File of the secret by which the tenant ``example-signed`` of the shipped ``tenants.yaml`` signs."""
+        return self.secrets / "EXAMPLE_SIGNED_1"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of published checkpoints."""
         return self.root / "checkpoints"
+
+    @property
+    def erasure_log(self) -> Path:
+        """The file of everything that was erased."""
+        return self.root / "erasures" / "erasures.jsonl"
 
     def log(self, name: str) -> Path:
         """Return the log file of the process ``name``."""
@@ -103,9 +113,9 @@ class StateFolder:
             # Others may pass through the root folder: as root, PostgreSQL runs as another user below it.
             self.root.mkdir(parents=True, exist_ok=True)
             self.root.chmod(0o711)
-            for name in ("kafka", "secrets", "spool", "checkpoints", "simulator", "log"):
+            for name in ("kafka", "secrets", "spool", "checkpoints", "erasures", "simulator", "log"):
                 (self.root / name).mkdir(mode=0o700, exist_ok=True)
-        for key in (self.master_key, self.notary_key):
+        for key in (self.master_key, self.notary_key, self.example_signing_key):
             if not key.exists():
                 write_private(key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
 

@@ -91,7 +91,7 @@ class Process:
             clock=now,
             jitter=lambda: 0.0,
             attempt_timeout_s=60.0,
-            in_doubt_cap_usd=Decimal(1),
+            in_doubt_cap_usd=lambda tenant: Decimal(1),
             count=lambda event: None,
         )
 

@@ -29,7 +29,7 @@ async def a_row_in_every_table(connection: Connection) -> list[str]:
     tables = [row["name"] for row in await connection.fetch(_CATALOGUE["append_only"])]
     now = datetime.now(UTC)
     await appended(connection, received(new_record_id()), received(uuid4()))
-    for table in ("facts.request", "facts.attempt", "facts.source"):
+    for table in ("facts.request", "facts.attempt", "facts.source", "facts.feedback"):
         for moment in (now, IN_2001):
             await connection.execute(await connection.fetchval(_SQL["fill"], table, moment))
     return tables
@@ -38,7 +38,7 @@ async def a_row_in_every_table(connection: Connection) -> list[str]:
 async def test_every_change_is_refused_for_a_superuser_and_a_replica(connection: Connection) -> None:
     await connection.execute(_MIGRATE["ensure_partitions"], date(2040, 1, 1), 2)
     tables = await a_row_in_every_table(connection)
-    assert len(tables) == 4 * (1 + 1 + 4 + 2)  # parent, default, four months, two made later
+    assert len(tables) == 5 * (1 + 1 + 4 + 2)  # parent, default, four months, two made later
     assert await connection.fetchval(_SQL["is_superuser"]), "the test has to be made with all rights"
     month = f"{datetime.now(UTC):%Y_%m}"
     for replica in (False, True):
@@ -48,7 +48,9 @@ async def test_every_change_is_refused_for_a_superuser_and_a_replica(connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match=REFUSED):
                 await connection.execute(_SQL["truncate"].format(table=table))
             rows = await connection.fetchval(_SQL["count"].format(table=table))
-            assert (rows > 0) == table.endswith((month, "default", "entry", "request", "attempt", "source")), table
+            assert (rows > 0) == table.endswith(
+                (month, "default", "entry", "request", "attempt", "source", "feedback")
+            ), table
             for change in ("update", "delete", "merge") if rows else ():
                 with pytest.raises(asyncpg.InsufficientPrivilegeError, match=REFUSED):
                     await connection.execute(_SQL[change].format(table=table))

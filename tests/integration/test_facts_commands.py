@@ -47,7 +47,8 @@ async def test_verify_says_what_differs_and_rebuild_mends_it(flow: Flow) -> None
     good = await waybill(flow.host, "verify", "--facts")
     assert (good.exit_code, good.stdout) == (
         0,
-        "The facts of 1 records are what their entries say; rows: 1 of request, 1 of attempt, 0 of source.\n",
+        "The facts of 1 records are what their entries say; "
+        "rows: 1 of request, 1 of attempt, 0 of source, 0 of feedback.\n",
     )
     await flow.host.pool.execute(
         _SQL["tamper"].format(table="request", change="cost_usd = 7, status = 'failed'", record_id=record_id)
@@ -64,7 +65,10 @@ async def test_verify_says_what_differs_and_rebuild_mends_it(flow: Flow) -> None
     }
     assert (await waybill(flow.host, "verify", "--facts", "--since", "2026-02-01")).exit_code == 0
     rebuilt = await waybill(flow.host, "facts", "rebuild", "--since", "2026-01-31")
-    assert (rebuilt.exit_code, rebuilt.stdout) == (0, "2026-01: 1 of request, 1 of attempt, 0 of source\n")
+    assert (rebuilt.exit_code, rebuilt.stdout) == (
+        0,
+        "2026-01: 1 of request, 1 of attempt, 0 of source, 0 of feedback\n",
+    )
     assert (await waybill(flow.host, "verify", "--facts")).exit_code == 0
 
 

@@ -93,6 +93,7 @@ async def two_months(flow: Flow) -> None:
             documents=("web", "trusted"),
             findings=("email",),
             reasons=("pii_present", "chosen"),
+            feedback=[("edited", 1 / 3, None), ("rejected", None, "tone")],
         ),
     )
     await tell(flow, History(JANUARY, [], Status.REJECTED, ErrorCode.INVALID_MESSAGE))

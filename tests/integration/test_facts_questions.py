@@ -49,7 +49,11 @@ FAILED: Final = {"outcome": "failed", "usd": "0"}
 TOLD: Final = {
     # One call, dearer than the cheapest eligible route, and a fifth of its input cached.
     "plain": History(
-        MONDAY, [Call(usd="0.0015", tokens=(100, 20, 10, 0), latency_ms=400)], expected_usd=("0.002", "0.001", "0.009")
+        MONDAY,
+        [Call(usd="0.0015", tokens=(100, 20, 10, 0), latency_ms=400)],
+        expected_usd=("0.002", "0.001", "0.009"),
+        # Thrown away at first.
+        feedback=[("rejected", None, "tone"), ("edited", 0.5, None)],
     ),
     # Begins on Sunday, ends after midnight of Monday, once it has waited for an hour.
     "labelled": History(
@@ -68,6 +72,7 @@ TOLD: Final = {
             Call("south/large@us", usd="0.05", tokens=(300, 0, 30, 5), latency_ms=2_000, fallback=True),
         ],
         labels={"team": "search"},
+        feedback=[("re_asked", None, None)],
     ),
     # An answer that comes after the seal; the job was called again meanwhile, and had to wait for a person.
     "doubt": History(
@@ -78,6 +83,7 @@ TOLD: Final = {
             Call(usd="0.0012", tokens=(100, 0, 10, 0), may_double_pay=True, latency_ms=600),
         ],
         labels={"team": "ads"},
+        feedback=[("accepted", None, None)],
     ),
     "refused": History(
         FEBRUARY,
@@ -107,7 +113,7 @@ TOLD: Final = {
     ),
     "rejected": History(MARCH, [], Status.REJECTED, ErrorCode.INVALID_MESSAGE),
     # After the quarter: no question may count it.
-    "april": History(APRIL, [Call(usd="99")], labels={"team": "search"}),
+    "april": History(APRIL, [Call(usd="99")], labels={"team": "search"}, feedback=[("rejected", None, None)]),
 }
 ANSWERS: Final[dict[str, list[tuple[Any, ...]]]] = {
     "01_cost_per_tenant_and_week": [
@@ -152,6 +158,10 @@ ANSWERS: Final[dict[str, list[tuple[Any, ...]]]] = {
         ("public", "north", "eu", 2, 2),
         ("public", "south", "us", 1, 1),
     ],
+    "13_verdicts_by_model": [
+        ("north", "small", "summarise", 2, D("1.0000"), D("0.5000")),
+        ("south", "large", "summarise", 1, D("0.0000"), None),
+    ],
     "12_tokens_cached": [
         ("acme", "north", "small", 300, 100, D("0.3333")),
         ("acme", "south", "large", 800, 0, D("0.0000")),
@@ -189,7 +199,7 @@ async def analyst(database: str, logins: dict[str, str]) -> AsyncIterator[asyncp
 
 
 async def test_every_question_has_the_answer_worked_out_by_hand(quarter: Flow, analyst: Connection) -> None:
-    assert len(QUESTIONS) == 12
+    assert len(QUESTIONS) == 13
     assert set(QUESTIONS) == {*ANSWERS, "08_where_a_tenants_data_went"}
     answers = {name: await asked(analyst, question) for name, question in QUESTIONS.items()}
     names = {record_id: name for name, record_id in IDS.items()}

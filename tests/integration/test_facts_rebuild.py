@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import sql
 from support.flow import Flow
@@ -74,6 +74,10 @@ routes = st.sampled_from(["north/small@eu", "south/large@us", "north/large@eu"])
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
 
 
+LYING_TWICE = History(TURN, steps=[Call(outcome="failed", tokens=(2**31 - 1,) * 4), Call(tokens=(2**31 - 1,) * 4)])
+"""Two answers that say that they counted as many tokens as may be said."""
+
+
 @st.composite
 def calls(draw: st.DrawFn, *, last: bool) -> Call:
     outcome = draw(st.sampled_from(["ok", "failed", "lost", "unknown"]))
@@ -91,6 +95,11 @@ def calls(draw: st.DrawFn, *, last: bool) -> Call:
     )
 
 
+verdicts = st.tuples(
+    st.sampled_from(["accepted", "edited", "re_asked", "escalated", "rejected"]),
+    st.none() | st.floats(0, 1),
+    st.none() | st.sampled_from(["tone", "wrong"]),
+)
 holds = st.builds(
     Hold, reason=st.sampled_from(["in_doubt", "outage"]), seconds=st.floats(0, 1e5).map(lambda s: round(s, 3))
 )
@@ -113,12 +122,14 @@ def histories(draw: st.DrawFn) -> History:
         documents=draw(st.lists(st.sampled_from(["trusted", "web"]), max_size=3)),
         expected_usd=draw(st.none() | st.tuples(amounts, amounts, amounts)),
         replay_of=draw(st.none() | st.uuids()),
+        feedback=draw(st.lists(verdicts, max_size=3, unique=True)),
         # The id is made a moment before the job counts as received.
         record_id=record_id_at(moment - timedelta(milliseconds=draw(st.integers(0, 2_000)))),
     )
 
 
 @given(told=st.lists(histories(), min_size=1, max_size=4))
+@example(told=[LYING_TWICE])
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_what_is_rebuilt_is_what_the_recorder_wrote(flow: Flow, pools: Pools, told: list[History]) -> None:
     for history in told:
@@ -140,7 +151,7 @@ async def test_every_column_of_a_table_is_written(connection: asyncpg.Connection
 
 
 def test_a_record_without_an_end_has_no_facts() -> None:
-    assert facts.rows_of([]) == {"request": [], "attempt": [], "source": []}
+    assert facts.rows_of([]) == {"request": [], "attempt": [], "source": [], "feedback": []}
 
 
 @pytest.mark.parametrize(
@@ -152,12 +163,15 @@ def test_a_record_without_an_end_has_no_facts() -> None:
         ("attempt", "region = 'us'", "region", "us"),
         ("attempt", "finished_at = finished_at + interval '1 microsecond'", "finished_at", None),
         ("source", "trust = 'trusted'", "trust", "trusted"),
+        ("feedback", "verdict = 'accepted'", "verdict", "accepted"),
+        ("feedback", "edit_ratio = 0.3", "edit_ratio", 0.3),
     ],
 )
 async def test_a_changed_value_is_found(
     flow: Flow, pools: Pools, table: str, change: str, what: str, is_now: object
 ) -> None:
-    history = History(JANUARY, documents=["web"], labels={"team": "search"})
+    verdict = ("edited", 0.1 + 0.2, "tone")
+    history = History(JANUARY, documents=["web"], labels={"team": "search"}, feedback=[verdict])
     await tell(flow, history)
     record_id = await tell(flow, history)
     await flow.host.pool.execute(_SQL["tamper"].format(table=table, change=change, record_id=record_id))
@@ -171,7 +185,8 @@ async def test_a_changed_value_is_found(
 
 async def test_missing_and_extra_rows_are_found_and_mended(flow: Flow, pools: Pools) -> None:
     kept = await tell(flow, History(JANUARY, steps=[DOUBTFUL]))
-    lost = await tell(flow, History(JANUARY, documents=["web", "email"]))
+    verdicts = [("edited", 0.5, None), ("rejected", None, "wrong")]
+    lost = await tell(flow, History(JANUARY, documents=["web", "email"], feedback=verdicts))
     for table in facts.TABLES:
         await flow.host.pool.execute(_SQL["remove"].format(table=table, record_id=lost))
     await flow.host.pool.execute(_SQL["forge"], kept, 3)
@@ -181,10 +196,12 @@ async def test_missing_and_extra_rows_are_found_and_mended(flow: Flow, pools: Po
         ("attempt", lost, (3,), "missing"),
         ("source", lost, (1,), "missing"),
         ("source", lost, (2,), "missing"),
+        ("feedback", lost, (6,), "missing"),
+        ("feedback", lost, (7,), "missing"),
         ("attempt", kept, (99,), "extra"),
     }
-    assert summary.differences == 5
-    assert await rebuilt(pools) == {"2026-01": {"request": 2, "attempt": 3, "source": 2}}
+    assert summary.differences == 7
+    assert await rebuilt(pools) == {"2026-01": {"request": 2, "attempt": 3, "source": 2, "feedback": 2}}
     assert (await checked(pools))[1] == []
 
 
@@ -206,7 +223,7 @@ async def test_rows_written_while_a_month_is_rebuilt_are_kept(
     from services.cli.facts import rebuild as module
 
     await tell(flow, History(JANUARY))
-    late = replace(History(JANUARY, documents=["web"]), steps=[DOUBTFUL])
+    late = replace(History(JANUARY, documents=["web"], feedback=[("accepted", None, None)]), steps=[DOUBTFUL])
     meanwhile: list[UUID] = []
     read: Callable[..., Any] = module.read_page
 
@@ -217,7 +234,7 @@ async def test_rows_written_while_a_month_is_rebuilt_are_kept(
         return page
 
     monkeypatch.setattr(module, "read_page", read_then_more)
-    assert await rebuilt(pools) == {"2026-01": {"request": 2, "attempt": 3, "source": 1}}
+    assert await rebuilt(pools) == {"2026-01": {"request": 2, "attempt": 3, "source": 1, "feedback": 1}}
     assert (await checked(pools))[1] == []
 
 
@@ -237,7 +254,7 @@ async def test_an_interrupted_rebuild_changes_nothing_and_the_next_one_begins_an
         with pytest.raises(ConnectionError):
             await rebuilt(pools)
     assert await stored(flow) == before
-    assert len(await flow.host.pool.fetch(_SQL["leftovers"])) == 3
+    assert len(await flow.host.pool.fetch(_SQL["leftovers"])) == 4
     await rebuilt(pools)
     assert await stored(flow) == before
     assert await flow.host.pool.fetch(_SQL["leftovers"]) == []

@@ -37,7 +37,8 @@ async def counts(host: Host) -> dict[str, int]:
 
 
 async def owner(host: Host, key: str, tenant: str = TENANT) -> UUID:
-    row = await host.pool.fetchrow(_SQL["key_owner"], tenant, host.master.key_hmac(tenant, key))
+    await host.tenant_keys.ensure([tenant])
+    row = await host.pool.fetchrow(_SQL["key_owner"], tenant, host.tenant_keys.key_hmac(tenant, key))
     assert row is not None
     found: UUID = row["record_id"]
     return found

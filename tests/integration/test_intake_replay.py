@@ -34,8 +34,8 @@ async def ended(flow: Flow, key: str) -> UUID:
 
 
 async def key_owner(flow: Flow, key: str) -> UUID:
-    master = flow.host.master
-    row = await flow.host.pool.fetchrow(_SQL["key_owner"], TENANT, master.key_hmac(TENANT, key))
+    await flow.host.tenant_keys.ensure([TENANT])
+    row = await flow.host.pool.fetchrow(_SQL["key_owner"], TENANT, flow.host.tenant_keys.key_hmac(TENANT, key))
     assert row is not None
     found: UUID = row["record_id"]
     return found

@@ -36,7 +36,7 @@ _SQL = sql.load("catalogue")
 _ROLES = sql.load("roles")
 _LOGINS = sql.load("databases")
 _MIGRATE = queries.load("migrate")
-PARTITIONED = ("record.entry", "facts.request", "facts.attempt", "facts.source")
+PARTITIONED = ("record.entry", "facts.request", "facts.attempt", "facts.source", "facts.feedback")
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ _SQL = sql.load("roles")
 _CATALOGUE = sql.load("catalogue")
 _LOGINS = sql.load("databases")
 _RECORDS = queries.load("cli_records")
+_ERASURES = queries.load("cli_erasure")
 RESTRICTED: Final = (*SERVICES, "oncall", "analyst")
 KINDS: Final = {
     "classifier": {"received", "classified"},
@@ -37,8 +38,16 @@ KINDS: Final = {
 EVERY_KIND: Final = sorted(set(EntryKind) | set.union(*KINDS.values()))
 USERS: Final = {
     "cli_cancel": ("oncall",),
+    "cli_erasure": ("oncall",),
+    "cli_feedback": ("oncall",),
     "cli_records": ("oncall",),
     "cli_replay": ("oncall",),
+    "erasure": ("recorder",),
+    "erasure.erased": ("classifier", "recorder"),
+    "erasure.refused_subjects": ("classifier",),
+    "erasure.remember_subjects": ("classifier",),
+    "erasure.remember_replays": ("classifier",),
+    "cli_tenants": ("oncall",),
     "executor": ("executor",),
     "export": ("analyst", "oncall"),
     "facts": ("owner",),
@@ -46,9 +55,22 @@ USERS: Final = {
     "facts.request_between": ("oncall",),
     "facts.attempt_between": ("oncall",),
     "facts.source_between": ("oncall",),
+    "facts.feedback_between": ("oncall",),
+    "feedback": ("recorder",),
     "host": SERVICES,
     "intake": ("classifier",),
     "keyring.create": ("classifier",),
+    "keyring.load_tenant_keys": ("classifier", "recorder"),
+    "cli_content": ("oncall",),
+    "keyring.record_key_for_people": ("oncall",),
+    "keyring.create_tenant_keys": ("classifier",),
+    "keyring.tenant_key_for_people": ("oncall",),
+    "keyring.under_master_keys": ("owner",),
+    "keyring.lock_rotation": ("owner",),
+    "keyring.record_keys_to_rewrap": ("owner",),
+    "keyring.rewrap_record_keys": ("owner",),
+    "keyring.tenant_keys_to_rewrap": ("owner",),
+    "keyring.rewrap_tenant_keys": ("owner",),
     "keyring.load": ("classifier", "executor", "recorder"),
     "keyring.delete": ("recorder",),
     "keyring.between": ("recorder",),
@@ -56,6 +78,7 @@ USERS: Final = {
     "lease.alive": ("executor", "recorder"),
     "lease.sweep": ("recorder",),
     "ledger.append": SERVICES,
+    "ledger.append_with_content": ("executor",),
     "ledger.read_chains": (*SERVICES, "oncall"),
     "migrate": (),
     "migrate.history": SERVICES,
@@ -69,6 +92,7 @@ USERS: Final = {
     "recorder": ("recorder",),
     "router": ("router",),
     "standalone": (),
+    "tenants": (*SERVICES, "oncall"),
     "verify": ("oncall",),
     "vault.store": ("classifier", "executor"),
     "vault.load": ("classifier", "recorder"),
@@ -172,7 +196,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
     for caller in (classifier, recorder):
         await caller.execute(_SQL["shadow"])
     assert await ledger.append(classifier, [received(new_record_id())]) == {}
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 8
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(2035, 1, 1)) == 10
     assert await connection.fetch(_CATALOGUE["uncovered"]) == []
 
 
@@ -181,7 +205,7 @@ async def test_objects_of_a_callers_own_do_not_come_between(login: Login, connec
 
 def allowed(name: str, action: str, table: str) -> bool:
     """Whether a group may do something with a table of entries or facts, or one of its partitions."""
-    parents = {"facts.request", "facts.attempt", "facts.source"}
+    parents = {"facts.request", "facts.attempt", "facts.source", "facts.feedback"}
     if name == "recorder" and action in ("insert", "copy"):
         return table in parents
     if action != "select":
@@ -196,9 +220,9 @@ async def test_nothing_is_done_to_entries_and_facts_but_by_append(
     login: Login, connection: Connection, name: str
 ) -> None:
     recorder = await login("recorder")
-    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 8
+    assert await recorder.fetchval(_SQL["ensure_partitions"], date(datetime.now(UTC).year + 2, 1, 1)) == 10
     tables = [row["name"] for row in await connection.fetch(_CATALOGUE["append_only"])]
-    assert len(tables) == 4 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
+    assert len(tables) == 5 * (1 + 1 + 4 + 2)  # parent, default, four months, two later ones
     group_login = await login(name)
     actions = ("select", "insert", "copy", "update", "delete", "merge", "truncate", "drop", "change_owner")
     for table in tables:
@@ -235,6 +259,14 @@ async def test_functions_are_called_by_those_they_are_for(login: Login, name: st
         "protect": (),
         "default_partition_used": ("recorder",),
         "set_verdict": ("oncall",),
+        "ask_erasure": ("oncall",),
+        "ask_erasure_of_subject": ("oncall",),
+        "list_erasure": ("recorder",),
+        "sealed_before": ("recorder",),
+        "ask": ("oncall",),
+        "hand_out": ("oncall",),
+        "record_key_of": ("oncall",),
+        "tenant_key_of": ("oncall",),
         "append_nothing": SERVICES,
     }
     for statement, may in callers.items():
@@ -249,12 +281,73 @@ async def test_content_and_keys_are_read_by_those_who_need_them(login: Login, na
     readers = {
         "vault.content": ("classifier", "executor", "recorder"),
         "keyring.record_key": ("classifier", "executor", "recorder"),
+        "keyring.tenant_key": ("classifier", "recorder"),
     }
     for table, may in readers.items():
-        assert await refused(connection, _SQL["select"].format(table=table)) == (name not in may)
+        for reading in ("select", "copy_to", "count"):
+            assert await refused(connection, _SQL[reading].format(table=table)) == (name not in may), table
         for action in ("update", "truncate", "drop"):
-            statement = _SQL[action].format(table=table, column="record_id")
+            column = "wrapped" if table.startswith("keyring.") else "record_id"
+            statement = _SQL[action].format(table=table, column=column)
             assert await refused(connection, statement), f"{name}: {statement}"
+        # The recorder alone destroys; people ask it to.
+        destroys = name == "recorder" and table != "keyring.tenant_key"
+        assert await refused(connection, _SQL["delete"].format(table=table)) != destroys
+
+
+@pytest.mark.parametrize("name", RESTRICTED)
+async def test_what_is_erased_stays_on_the_list(login: Login, name: str) -> None:
+    connection = await login(name)
+    for table, column in (("record.erasure", "record_id"), ("record.erased_subject", "refuse_until")):
+        for action in ("update", "delete", "truncate", "drop"):
+            statement = _SQL[action].format(table=table, column=column)
+            assert await refused(connection, statement), f"{name}: {statement}"
+
+
+async def test_an_erasure_carries_the_login_that_asked_for_it(
+    login: Login, logins: dict[str, str], connection: Connection
+) -> None:
+    record_id = new_record_id()
+    await ledger.append(await login("classifier"), [received(record_id)])
+    oncall = await login("oncall")
+    unknown = new_record_id()
+    rows = await oncall.fetch(_ERASURES["ask"], uuid4(), [record_id, unknown], "ticket 7")
+    assert {row["record_id"]: row["state"] for row in rows} == {record_id: "asked", unknown: "unknown"}
+    [row] = await connection.fetch(_SQL["erasures"])
+    assert tuple(row) == (record_id, "record", "ticket 7", logins["oncall"])
+
+
+@pytest.mark.parametrize("name", RESTRICTED)
+async def test_the_access_log_is_read_on_call_and_written_by_nobody(login: Login, name: str) -> None:
+    connection = await login(name)
+    for action in ("select", "insert", "copy", "update", "delete", "merge", "truncate", "drop", "drop_trigger"):
+        may = name == "oncall" and action == "select"
+        statement = _SQL[action].format(table="record.access_log", column="reason")
+        assert await refused(connection, statement) != may, f"{name}: {statement}"
+
+
+async def test_the_access_log_refuses_change_to_anybody(connection: Connection) -> None:
+    await connection.execute(_SQL["note_access"])
+    for replica in (False, True):
+        if replica:
+            await connection.execute(_SQL["as_replica"])
+        for action in ("update", "delete", "truncate", "merge"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+                await connection.execute(_SQL[action].format(table="record.access_log", column="reason"))
+
+
+async def test_an_analyst_reaches_nothing_but_facts(login: Login, connection: Connection) -> None:
+    """Whatever there is by now and later: every relation and function that is not one of the facts is refused."""
+    analyst = await login("analyst")
+    relations = [row["name"] for row in await connection.fetch(_SQL["relations_but_facts"])]
+    assert {"vault.content", "keyring.record_key", "keyring.tenant_key", "record.entry", "record.access_log"} <= {
+        *relations
+    }
+    for relation in relations:
+        for reading in ("select", "count", "copy_to"):
+            assert await refused(analyst, _SQL[reading].format(table=relation)), f"{reading} {relation}"
+    callable_ = [row["name"] for row in await analyst.fetch(_SQL["callable"])]
+    assert callable_ == ["facts.id_from", "facts.schema_version"]
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------
@@ -302,6 +395,22 @@ async def test_nobody_has_a_right_on_a_partition(login: Login, connection: Conne
 async def test_functions_with_the_owners_rights_pin_their_search_path(connection: Connection) -> None:
     names = [row[0] for row in await connection.fetch(_SQL["with_owners_rights"])]
     assert names == [
-        "append", "default_partition_used", "ensure_partitions", "id_from", "schema_version", "set_verdict",
-    ]  # fmt: skip
+        "append",
+        "apply_tenants",
+        "ask",
+        "ask_erasure",
+        "ask_erasure_of_subject",
+        "correct_cost",
+        "default_partition_used",
+        "ensure_partitions",
+        "family",
+        "hand_out",
+        "id_from",
+        "keepable",
+        "record_key_of",
+        "schema_version",
+        "sealed_before",
+        "set_verdict",
+        "tenant_key_of",
+    ]
     assert await connection.fetch(_SQL["unpinned"]) == []

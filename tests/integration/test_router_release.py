@@ -159,7 +159,7 @@ async def test_a_release_that_did_not_commit_leaves_the_hold(flow: Flow, policy:
     record_id, _ = await in_doubt(flow, due=timedelta(seconds=-5))
 
     class Broken(Policy):
-        def decide(self, features: object) -> object:  # type: ignore[override]
+        def decide(self, features: object, limits: object = None) -> object:  # type: ignore[override]
             raise ConnectionResetError
 
     broken = Releaser(flow.at("router"), Broken(policy.bundle, policy.catalog, policy.aliases), now)

@@ -13,9 +13,14 @@ from typing import Final
 SIMULATION: Final = "simulation"
 FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
+BINDING: Final = "tests/unit/tenancy/test_tenancy_binding.py"
+WAKEUP: Final = "tests/unit/runtime/test_runtime_wakeup.py"
+PLACES: Final = "tests/integration/test_keyring_places.py"
+FEEDBACK: Final = "tests/integration/test_recorder_feedback.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
 CHOICE: Final = "tests/unit/policy/test_policy_choice.py"
 LAWS: Final = "tests/unit/policy/test_policy_laws.py"
+ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ MUTANTS: Final = (
     Mutant(
         "a call is made without its intent",
         "services/executor/work.py",
-        "        stored = await self.tools.store.append(AppendRequest(ledger.writes(writer, self.head, now)))\n"
+        "        stored = await self.tools.store.append("
+        "AppendRequest(ledger.writes(writer, self.head, now), content))\n"
         "        if stored is not None and not (_is",
         "        stored = None\n        if stored is not None and not (_is",
         shows="a claim that is not stored",
@@ -154,6 +160,21 @@ MUTANTS: Final = (
         "        if True:\n",
     ),
     Mutant(
+        "a verdict counts for whoever's record it names",
+        "services/recorder/feedback.py",
+        "given.get((item.feedback.tenant, record_id))",
+        "next((ids for (_, r), ids in given.items() if r == record_id), None)",
+        suite=FEEDBACK,
+        shows="test_another_tenants_record_and_none_are_told_alike",
+    ),
+    Mutant(
+        "a verdict is known by where it stood",
+        "services/recorder/feedback.py",
+        "entry_of(record_id, item.feedback)\n",
+        "entry_of(record_id, item.feedback)\n"
+        "                entry_id = derive(entry_id, EntryKind.FEEDBACK, item.record.offset)\n",
+    ),
+    Mutant(
         "an append takes any predecessor",
         "schemas/sql/migrations/0001_record.sql",
         " AND p.entry_hash IS NOT DISTINCT FROM i.prev",
@@ -194,5 +215,64 @@ MUTANTS: Final = (
         "        return Fired(rule, str(error))\n",
         "        return None if error else None\n",
         suite=LAWS,
+    ),
+    Mutant(
+        "any signature is a right one",
+        "services/tenancy/binding.py",
+        "return Bound(tenant, claimed) if hmac.compare_digest(_mac(secret, value), given) else WRONG_SIGNATURE",
+        "return Bound(tenant, claimed)",
+        suite=BINDING,
+    ),
+    Mutant(
+        "an unsigned message speaks for a tenant with keys",
+        "services/tenancy/binding.py",
+        "UNSIGNED_BUT_BOUND if tenant is not None and tenant.is_bound else Bound(claimed, claimed)",
+        "Bound(claimed, claimed)",
+        suite=BINDING,
+    ),
+    Mutant(
+        "the result of a new tenant's job goes to the shared topic",
+        "services/runtime/wakeup.py",
+        "        own = came_on_own or self._tenants",
+        "        own = self._tenants",
+        suite=WAKEUP,
+    ),
+    Mutant(
+        "content is handed out in the transaction that notes it",
+        "schemas/sql/migrations/0007_erasure.sql",
+        "\n        AND l.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()",
+        "",
+        suite=PLACES,
+    ),
+    Mutant(
+        "content is stored for a claim that did not go in",
+        "schemas/sql/queries/ledger.sql",
+        "    WHERE c.record_id NOT IN (SELECT s.record_id FROM stored s)\n",
+        "",
+        suite="tests/simulation/contract/test_contract_record.py",
+    ),
+    Mutant(
+        "content is stored although its record is being erased",
+        "schemas/sql/migrations/0007_erasure.sql",
+        "    SELECT r.id FROM unnest(p_records) AS r (id)\n"
+        "    WHERE NOT EXISTS (SELECT FROM record.erasure e WHERE e.record_id = r.id)\n",
+        "    SELECT r.id FROM unnest(p_records) AS r (id)\n",
+        suite=ERASURE,
+    ),
+    Mutant(
+        "an erasure does not wait for transactions in flight",
+        "schemas/sql/queries/erasure.sql",
+        "WHERE done_at IS NULL AND horizon <= pg_snapshot_xmin(pg_current_snapshot())\n",
+        "WHERE done_at IS NULL\n",
+        suite=ERASURE,
+    ),
+    Mutant(
+        "keys are deleted before the erasure is in the log",
+        "services/recorder/erasures.py",
+        '            await self._begin([row for row in due if not row["begun"]])\n'
+        '            await self._destroy([row["record_id"] for row in due])\n',
+        '            await self._destroy([row["record_id"] for row in due])\n'
+        '            await self._begin([row for row in due if not row["begun"]])\n',
+        suite=ERASURE,
     ),
 )

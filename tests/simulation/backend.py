@@ -1,7 +1,8 @@
 """The people and programs around Waybill in a run: a backend that publishes jobs, and somebody on call.
 
 What is published is drawn from the seed: keys and none, the same key again, a key with another payload, cancels before
-and after, deadlines, messages that are rejected, replays. A lost acknowledgement makes the backend publish again.
+and after, deadlines, messages that are rejected, replays, feedback. A lost acknowledgement makes the backend publish
+again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import asyncio
 from collections import Counter
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 from support.jobs import TENANT, cancel, job, replay
 
-from schemas.topics import REQUESTS, RESULTS
+from schemas.topics import FEEDBACK, REQUESTS, RESULTS
+from services.recorder.feedback import entry_of, parse
 from services.runtime import queries
 from services.runtime.postgres import is_transient
 from simulation.world import World
@@ -33,6 +36,8 @@ class Backend:
         """How often each message without a key stands in the topic."""
         self.keys: dict[str, set[bytes]] = {}
         """The payloads of jobs under each key."""
+        self.verdicts: dict[UUID, set[UUID]] = {}
+        """The entries that each record must get by feedback."""
         self._rejected: set[bytes] = set()
         self._replays: set[str] = set()
         self._world = world
@@ -60,6 +65,9 @@ class Backend:
         if chance.random() < 0.2:
             self._left += 1
             self._world.loop.create_task(self._replay_something(chance.uniform(until_s / 2, until_s)))
+        if chance.random() < 0.4:
+            self._left += 1
+            self._world.loop.create_task(self._judge_something(chance.uniform(until_s / 3, until_s)))
 
     def _messages(self, number: int, at: float) -> list[tuple[float, dict[str, Any]]]:
         """Return what is published around one job, each with its time before or after the job."""
@@ -115,13 +123,40 @@ class Backend:
             case _:
                 self.published[value] += 1
 
+    def _ended(self) -> list[dict[str, Any]]:
+        """Return the results that have come."""
+        results = self._world.broker.everything_in(self._world.settings.topic(RESULTS.name))
+        told = [orjson.loads(record.value or b"") for record in results]
+        return [one for one in told if one["event"] == "final"]
+
+    async def _judge_something(self, at: float) -> None:
+        """Say what somebody thought of some answers, some of it twice, and of one that is nobody's."""
+        await asyncio.sleep(at)
+        self._left -= 1
+        world = self._world
+        ended = sorted({one["record_id"] for one in self._ended()})
+        for record_id in world.chance.sample(ended, min(len(ended), 2)):
+            for verdict in world.chance.choices(("accepted", "edited", "rejected"), k=world.chance.randint(1, 4)):
+                self._give(UUID(record_id), verdict)
+        self._give(UUID(int=world.chance.getrandbits(128)), "rejected", counts=False)
+
+    def _give(self, record_id: UUID, verdict: str, *, counts: bool = True) -> None:
+        world = self._world
+        document = {"schema_version": 1, "tenant": TENANT, "record_id": str(record_id), "verdict": verdict}
+        value = orjson.dumps(document)
+        # Under any key: the same may stand in two partitions, and reach two recorders.
+        partition = world.broker.partition_for(world.settings.topic(FEEDBACK.name), world.chance.randbytes(4))
+        partition.append(None, value, (), world.broker.clock_ms())
+        world.trace.count("feedback")
+        if counts:
+            entry_id, _ = entry_of(record_id, parse(value))
+            self.verdicts.setdefault(record_id, set()).add(entry_id)
+
     async def _replay_something(self, at: float) -> None:
         await asyncio.sleep(at)
         self._left -= 1
-        results = self._world.broker.everything_in(self._world.settings.topic(RESULTS.name))
-        told = [orjson.loads(record.value or b"") for record in results]
         # A rejected job cannot be replayed; and asking for it has no identity but its place in the topic.
-        ended = [one["record_id"] for one in told if one["event"] == "final" and one["status"] != "rejected"]
+        ended = [one["record_id"] for one in self._ended() if one["status"] != "rejected"]
         if ended:
             self._left += 1
             self._world.trace.count("replay")

@@ -31,8 +31,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+import simulation.memory_queries_erasure
+import simulation.memory_queries_feedback
 import simulation.memory_queries_record
-import simulation.memory_queries_state  # noqa: F401 (both register their queries)
+import simulation.memory_queries_state  # noqa: F401 (they register their queries)
 from simulation.memory_pool import MemoryPool, Traffic
 from simulation.memory_session import Session, WriteLock
 from simulation.memory_tables import Tables

@@ -19,7 +19,9 @@ from simulation.memory_tables import Fact, Tables, insert
 
 _TABLE = re.compile(r"CREATE TABLE facts\.(\w+) \((.*?)\n\)", re.DOTALL)
 _ADDED = re.compile(r"ALTER TABLE facts\.(\w+)\n((?:    ADD COLUMN .*\n)+)")
-_COLUMN = re.compile(r"^    ([a-z_]+) +(\w+)( +NOT NULL)?(?: +CHECK \(\w+ IN \((.*)\)\))?,?$", re.MULTILINE)
+_COLUMN = re.compile(
+    r"^    ([a-z_]+) +(double precision|\w+)( +NOT NULL)?(?: +CHECK \(\w+ IN \((.*)\)\))?,?$", re.MULTILINE
+)
 _KEY = re.compile(r"PRIMARY KEY \((.*)\)")
 _INTEGERS: Final = range(-(2**31), 2**31)
 _FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
@@ -29,6 +31,7 @@ _FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "jsonb": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: isinstance(value, int),
+    "double precision": lambda value: isinstance(value, int | float),
     "numeric": lambda value: isinstance(value, int | Decimal),
 }
 

@@ -16,7 +16,7 @@ from support.fence_model import Fence, Given, LateTwiceError, NoChainError, tran
 
 from services.runtime.ledger import Entry
 from simulation.memory_registry import Answer, Scope, reads, writes
-from simulation.memory_tables import Bytes, Key, OpenRecord, Texts, Uuids, WrappedKey, deleted, found, insert
+from simulation.memory_tables import Bytes, Key, OpenRecord, TenantKey, Texts, Uuids, WrappedKey, deleted, found, insert
 
 TRANSITIONS = transitions_of_migrations()
 
@@ -52,6 +52,16 @@ def append(
     for record_id, rows in refused.items():
         answer += rows or [(record_id, *nothing)]
     return answer
+
+
+@writes("ledger.append_with_content", "record_id seq entry_id kind body entry_hash")
+def append_with_content(scope: Scope, *columns: Any) -> Answer:
+    stored = list(append(scope, *columns[:9]) or ())
+    refused = {row[0] for row in stored}
+    kept = [content for content in zip(*columns[9:], strict=True) if content[0] not in refused]
+    if kept:
+        store(scope, *zip(*kept, strict=True))
+    return stored
 
 
 @reads("ledger.read_chains", "record_id seq entry_id kind body entry_hash")
@@ -122,14 +132,15 @@ def _require_once(done: Iterable[tuple[str, bytes]], key: tuple[str, bytes]) -> 
 @writes("vault.store")
 def store(scope: Scope, records: Uuids, entries: Uuids, kinds: Texts, ciphertexts: Bytes) -> Answer:
     for key, ciphertext in zip(zip(records, entries, kinds, strict=True), ciphertexts, strict=True):
-        scope.tables.content.setdefault(key, ciphertext)
+        if key[0] not in scope.tables.erasure:
+            scope.tables.content.setdefault(key, ciphertext)
     return None
 
 
 @reads("vault.load", "record_id entry_id kind ciphertext")
 def load(scope: Scope, records: Uuids, entries: Uuids, kinds: Texts) -> Answer:
-    content = scope.tables.content
-    return [(*key, content[key]) for key in zip(records, entries, kinds, strict=True) if key in content]
+    wanted = zip(records, entries, kinds, strict=True)
+    return [(*key, found) for key in wanted if (found := scope.tables.content_of(key)) is not None]
 
 
 @writes("keyring.create")
@@ -153,3 +164,25 @@ def delete_keys(scope: Scope, records: Uuids) -> Answer:
 def keys_between(scope: Scope, after: UUID, before: UUID, limit: int) -> Answer:
     between = (r for r in scope.tables.record_key if after.int < r.int < before.int)
     return [(record_id,) for record_id in sorted(between, key=lambda r: r.int)[:limit]]
+
+
+@reads("keyring.load_tenant_keys", "tenant wrapped master_key")
+def load_tenant_keys(scope: Scope, tenants: Texts) -> Answer:
+    return found(scope.tables.tenant_key, tenants)
+
+
+@writes("keyring.create_tenant_keys")
+def create_tenant_keys(scope: Scope, tenants: Texts, wrapped: Bytes, master_key: str) -> Answer:
+    for tenant, secret in zip(tenants, wrapped, strict=True):
+        scope.tables.tenant_key.setdefault(tenant, TenantKey(tenant, secret, master_key))
+    return None
+
+
+@reads("keyring.tenant_key_for_people", "tenant wrapped master_key")
+def tenant_key_for_people(scope: Scope, tenant: str) -> Answer:
+    return found(scope.tables.tenant_key, [tenant])
+
+
+@reads("keyring.record_key_for_people", "record_id wrapped master_key")
+def record_key_for_people(scope: Scope, record_id: UUID) -> Answer:
+    return found(scope.tables.record_key, [record_id])

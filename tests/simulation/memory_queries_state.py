@@ -73,6 +73,8 @@ def _causes(scope: Scope, row: Held) -> Iterator[str]:
         yield row.verdict
     elif scope.tables.is_cancelled(row.record_id):
         yield "cancelled"
+    elif row.record_id in scope.tables.erasure:
+        yield "erased"
     elif row.deadline <= scope.now:
         yield "expired"
     elif row.due is not None and row.due <= scope.now:
@@ -92,7 +94,7 @@ def delete_held(scope: Scope, records: Uuids) -> Answer:
 def read_jobs(scope: Scope, records: Uuids, entries: Uuids) -> Answer:
     tables = scope.tables
     return [
-        (record_id, tables.content.get((record_id, entry_id, "job")), tables.is_cancelled(record_id))
+        (record_id, tables.content_of((record_id, entry_id, "job")), tables.is_cancelled(record_id))
         for record_id, entry_id in zip(records, entries, strict=True)
     ]
 
@@ -214,3 +216,9 @@ def ensure_partitions(scope: Scope, month: object, months: int) -> Answer:
 @reads("migrate.default_partition_rows", "exists")
 def default_partition_rows(scope: Scope) -> Answer:
     return [(False,)]
+
+
+@reads("tenants.in_force", "seq content")
+def in_force(scope: Scope, seen: int) -> Answer:
+    """Return nothing: in memory nobody is a tenant."""
+    return []

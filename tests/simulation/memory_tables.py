@@ -123,6 +123,34 @@ class AsideRow(NamedTuple):
     put_at: datetime
 
 
+class ErasedSubject(NamedTuple):
+    """A row of ``record.erased_subject``."""
+
+    tenant: str
+    subject_hmac: bytes
+    erased_at: datetime
+    refuse_until: datetime
+    reason: str
+    actor: str
+    request: UUID | None
+    horizon: bool = False
+
+
+class Erasure(NamedTuple):
+    """A row of ``record.erasure``."""
+
+    record_id: UUID
+    request: UUID
+    tenant: str
+    cause: str
+    reason: str
+    actor: str
+    asked_at: datetime
+    horizon: bool = False
+    begun_at: datetime | None = None
+    done_at: datetime | None = None
+
+
 class WrappedKey(NamedTuple):
     """A row of ``keyring.record_key``."""
 
@@ -131,8 +159,16 @@ class WrappedKey(NamedTuple):
     master_key: str
 
 
+class TenantKey(NamedTuple):
+    """A row of ``keyring.tenant_key``."""
+
+    tenant: str
+    wrapped: bytes
+    master_key: str
+
+
 Fact = Mapping[str, Any]
-"""A row of ``facts.request`` or ``facts.attempt``, by column."""
+"""A row of a table of facts, by column."""
 
 
 @dataclass(slots=True)
@@ -147,9 +183,15 @@ class Tables:
     aside: dict[tuple[UUID, UUID], AsideRow] = field(default_factory=dict)
     content: dict[tuple[UUID, UUID, str], bytes] = field(default_factory=dict)
     record_key: dict[UUID, WrappedKey] = field(default_factory=dict)
+    tenant_key: dict[str, TenantKey] = field(default_factory=dict)
+    subject: dict[tuple[str, bytes, UUID], None] = field(default_factory=dict)
+    replay: dict[UUID, UUID] = field(default_factory=dict)
+    erased_subject: dict[tuple[str, bytes], ErasedSubject] = field(default_factory=dict)
+    erasure: dict[UUID, Erasure] = field(default_factory=dict)
     facts_request: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
     facts_attempt: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
     facts_source: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
+    facts_feedback: dict[tuple[Any, ...], Fact] = field(default_factory=dict)
 
     def copy(self) -> Tables:
         """Return a snapshot: neither sees what is written to the other."""
@@ -158,6 +200,10 @@ class Tables:
     def is_sealed(self, record_id: UUID) -> bool:
         """Say whether a record has ended."""
         return any(entry.kind == "sealed" for entry in self.entry.get(record_id, ()))
+
+    def content_of(self, key: tuple[UUID, UUID, str]) -> bytes | None:
+        """Return content, unless it is being erased."""
+        return None if key[0] in self.erasure else self.content.get(key)
 
     def is_cancelled(self, record_id: UUID) -> bool:
         """Say whether a key that leads to this record was cancelled."""

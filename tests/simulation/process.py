@@ -29,8 +29,11 @@ from services.recorder.app import Recorder
 from services.router.app import Router
 from services.runtime.host import Host, Service
 from services.runtime.kafka import Producer, by_record
-from services.runtime.keyring import MasterKey, PostgresKeyring
+from services.runtime.keyring import PostgresKeyring
+from services.runtime.master_keys import MasterKey, MasterKeys
 from services.runtime.telemetry import describe
+from services.runtime.tenant_keys import TenantKeys
+from services.runtime.tenants import TenantRegistry
 from services.runtime.wakeup import Wakeups
 from simulation.clients import MemoryKafkaProducer
 from simulation.loop import PROCESS
@@ -40,7 +43,7 @@ from simulation.subscriber import FastStreamBroker
 from simulation.telemetry import TracedTelemetry
 from simulation.world import CONFIG, IDLE_IN_TRANSACTION_S, World
 
-MASTER: Final = MasterKey(bytes(range(32)))
+MASTERS: Final = MasterKeys([MasterKey(bytes(range(32)))])
 
 
 class State(Enum):
@@ -222,16 +225,19 @@ class Process:
         pool: Any = world.database.pool(self.name)
         keys: Any = world.keys.pool(self.name)
         broker: Any = self._broker
+        telemetry = TracedTelemetry(world.trace, self.service, self.name)
+        tenants = TenantRegistry(pool, telemetry, {})
         return Host(
             service=self.service,
             settings=settings,
-            telemetry=TracedTelemetry(world.trace, self.service, self.name),
+            telemetry=telemetry,
             broker=broker,
             producer=producer,
             pool=pool,
-            master=MASTER,
-            keyring=PostgresKeyring(keys, MASTER),
-            wakeups=Wakeups(settings),
+            keyring=PostgresKeyring(keys, MASTERS),
+            tenant_keys=TenantKeys(keys, MASTERS),
+            wakeups=Wakeups(settings, tenants),
+            tenants=tenants,
             failure=asyncio.get_running_loop().create_future(),
         )
 

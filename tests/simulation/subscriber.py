@@ -7,6 +7,7 @@ returns, sought back where it raises, and an error of either is logged and nothi
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -30,8 +31,12 @@ class FastStreamBroker:
         self._world = world
         self._process = process
 
-    def subscriber(self, *topics: str, group_id: str, listener: Any = None, **options: Any) -> Subscriber:
-        """Register a consumer."""
+    def subscriber(
+        self, *topics: str, group_id: str, pattern: str | None = None, listener: Any = None, **options: Any
+    ) -> Subscriber:
+        """Register a consumer. The topics of a world do not change: a pattern stands for those that match it now."""
+        if pattern is not None:
+            topics = tuple(name for name in self._world.broker.topics if re.match(pattern, name))
         consumer = MemoryKafkaConsumer(
             self._world.broker,
             self._world.broker_traffic,

@@ -24,7 +24,7 @@ from simulation.memory_registry import UnknownStatementError, find
 INTAKE, LEASE, RECORDER = queries.load("intake"), queries.load("lease"), queries.load("recorder")
 SERVICES = Path(__file__).parents[2] / "services"
 STAGES = ("classifier", "router", "executor", "recorder")
-RUNTIME = ("ledger", "lease", "keyring", "vault")
+RUNTIME = ("ledger", "lease", "keyring", "tenant_keys", "tenants", "vault")
 OFF = ("notary",)
 """What a deployment in memory never does: its transactions have no numbers, and it has no notary's key."""
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -57,6 +57,7 @@ def settings(in_doubt_cap_usd: str) -> Settings:
         WAYBILL_TOPIC_PREFIX="sim.",
         WAYBILL_TOPICS={topic.name: TopicOverride(partitions=PARTITIONS) for topic in TOPICS},
         WAYBILL_CONFIG_DIR=CONFIG,
+        WAYBILL_ALLOW_UNSIGNED=True,
         WAYBILL_MAX_IN_FLIGHT=4,
         WAYBILL_ATTEMPT_TIMEOUT_S=ATTEMPT_TIMEOUT_S,
         WAYBILL_IN_DOUBT_CAP_USD=in_doubt_cap_usd,

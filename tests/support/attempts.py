@@ -23,11 +23,12 @@ _LEASE = queries.load("lease")
 USAGE: Final = Usage(input_tokens=1200, cached_input_tokens=200, output_tokens=34, reasoning_tokens=5)
 COST: Final = "0.000135600000000001"
 LATENCY_MS: Final = 412
+SENT: Final = orjson.dumps({"model": "sim-ok", "messages": [{"role": "user", "content": "as it was sent"}]})
 
 
-async def _append(host: Host, writer: ChainWriter, chain: list[Entry]) -> None:
+async def _append(host: Host, writer: ChainWriter, chain: list[Entry], *contents: vault.Content) -> None:
     async with host.pool.acquire() as connection:
-        stored = await ledger.append(connection, [ledger.writes(writer, chain[-1].head, now())])
+        stored = await ledger.append(connection, [ledger.writes(writer, chain[-1].head, now())], contents)
     assert not stored, "the record is not as the test believes"
 
 
@@ -36,6 +37,7 @@ async def claimed(
 ) -> Entry:
     """Append the claim of a call; ``data`` changes what it says."""
     chain = await chain_of(host, record_id)
+    key = (await host.keyring.load([record_id])).get(record_id)
     decision = next(e for e in reversed(chain) if e.kind == EntryKind.DECIDED).content()["data"]["decision"]
     started = AttemptStarted(
         attempt=1 + sum(entry.kind == EntryKind.ATTEMPT_STARTED for entry in chain),
@@ -44,14 +46,16 @@ async def claimed(
         layout="plain-1",
         fallback=False,
         may_double_pay=False,
-        request_digest="00" * 32,
+        request_digest="00" * 32 if key is None else key.digest(SENT),
         max_output_tokens=100,
         worst_case_usd="0.01",
         attempt_deadline=(now() + lasts).isoformat(),
     )
     writer = ChainWriter(record_id, chain[-1].head)
     entry = writer.add(EntryKind.ATTEMPT_STARTED, {**started, **data}, now(), entry_id=new_claim_id())
-    await _append(host, writer, chain)
+    sent = [] if key is None else [key.encrypt(entry.entry_id, vault.REQUEST, SENT)]
+    contents = [vault.Content(record_id, entry.entry_id, vault.REQUEST, ciphertext) for ciphertext in sent]
+    await _append(host, writer, chain, *contents)
     return entry
 
 

@@ -39,6 +39,18 @@ async def bring_up_to_date(url: str) -> None:
         await connection.close()
 
 
+@asynccontextmanager
+async def new_keyring(server_url: str) -> AsyncIterator[str]:
+    """Give the URL of a database in which there is a keyring and nothing else."""
+    async with new_database(server_url) as url:
+        connection = await asyncpg.connect(url)
+        try:
+            await migrate_keyring(connection)
+        finally:
+            await connection.close()
+        yield url
+
+
 async def _run(url: str, statement: str) -> None:
     connection = await asyncpg.connect(url)
     try:

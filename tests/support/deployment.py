@@ -142,6 +142,7 @@ class Deployment:
             stack.push_async_callback(_end_background, host)
             stack.push_async_callback(service.stop)
             await service.start()
+            host.run_in_background(host.tenants.follow)
             return Running(host, stack.pop_all())
 
     async def stop(self) -> None:

@@ -89,7 +89,7 @@ class Flow:
     def at(self, service: str) -> Host:
         """Return the host as a service has it: everything is shared but its connections to the database."""
         own = self._services[service]
-        return replace(self.host, pool=own.pool, keyring=own.keyring)
+        return replace(self.host, pool=own.pool, keyring=own.keyring, tenant_keys=own.tenant_keys)
 
     async def decided(self, document: Mapping[str, Any]) -> tuple[UUID, list[Entry]]:
         """Take in one job and decide it; return its record and chain."""

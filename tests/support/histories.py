@@ -16,6 +16,8 @@ import orjson
 
 from schemas import entries
 from schemas.codes import EntryKind, ErrorCode, Status
+from schemas.feedback import Feedback
+from services.recorder.feedback import entry_of
 from services.recorder.late import LateEntries
 from services.recorder.stage import RecorderStage
 from services.runtime import ledger, queries
@@ -76,6 +78,8 @@ class History:
     expected_usd: tuple[str, str, str] | None = ("0.001", "0.001", "0.004")
     """Of one call: on the route chosen, the cheapest eligible, the dearest."""
     replay_of: UUID | None = None
+    feedback: Sequence[tuple[str, float | None, str | None]] = ()
+    """Verdict, edit ratio and reason code of each verdict on the answer."""
     record_id: UUID = field(default_factory=lambda: UUID(int=0))
 
     @property
@@ -98,16 +102,26 @@ async def tell(flow: Flow, history: History) -> UUID:
     late, end = _write(writer, history)
     async with host.pool.acquire() as connection, connection.transaction():
         assert not await ledger.append(connection, [ledger.writes(writer, None, history.received_at)])
-    for claim, data in late:
-        entry_id = derive(record_id, EntryKind.LATE_RESULT, str(claim))
-        await host.pool.execute(
-            _EXECUTOR["put_aside"], record_id, entry_id, EntryKind.LATE_RESULT, orjson.dumps(data).decode()
+    aside: list[tuple[EntryKind, UUID, Mapping[str, Any]]] = [
+        (EntryKind.LATE_RESULT, derive(record_id, EntryKind.LATE_RESULT, str(claim)), data) for claim, data in late
+    ]
+    for verdict, ratio, reason in history.feedback:
+        said = Feedback(
+            schema_version=1,
+            tenant=history.tenant,
+            record_id=record_id,
+            verdict=verdict,  # type: ignore[arg-type]
+            edit_ratio=ratio,
+            reason_code=reason,
         )
+        aside.append((EntryKind.FEEDBACK, *entry_of(record_id, said)))
+    for kind, entry_id, data in aside:
+        await host.pool.execute(_EXECUTOR["put_aside"], record_id, entry_id, kind, orjson.dumps(data).decode())
     ending = host.wakeups.end(history.tenant, writer.entries[-1], history.status, history.error)
     await seal(RecorderStage(recorder, lambda: end), [ending])
     drain = LateEntries(recorder, lambda: end + timedelta(hours=1)).drain
     appended = 0
-    while appended < len(late):
+    while appended < len(aside):
         appended += await drain()
     return record_id
 

@@ -40,7 +40,12 @@ def replay(record_id: object, tenant: str = TENANT) -> dict[str, Any]:
 
 
 def published(
-    document: object, *, topic: str = "requests", offset: int | None = None, at: datetime = PUBLISHED
+    document: object,
+    *,
+    topic: str = "requests",
+    offset: int | None = None,
+    at: datetime = PUBLISHED,
+    headers: Sequence[tuple[str, bytes]] = (),
 ) -> ConsumerRecord[bytes, bytes]:
     """Return a document as a consumer gets it, each at a place of its own unless ``offset`` says where."""
     value = document if isinstance(document, bytes) else orjson.dumps(document)
@@ -55,7 +60,7 @@ def published(
         checksum=None,
         serialized_key_size=-1,
         serialized_value_size=len(value),
-        headers=(),
+        headers=headers,
     )
 
 

@@ -23,8 +23,9 @@ from schemas.result import Result
 from services.recorder import facts
 from services.recorder.facts import Parsed
 from services.runtime import ledger
-from services.runtime.keyring import MasterKey
 from services.runtime.ledger import Entry
+from services.runtime.master_keys import MasterKeys
+from services.runtime.tenant_keys import TenantKeys
 from services.standalone.simulator.ledger import Charge, read_ledger
 from support import sql
 
@@ -66,8 +67,9 @@ async def read_history(
         async with connection.transaction():
             await connection.execute(_SQL["snapshot"])
             ids = [row["record_id"] for row in await connection.fetch(_SQL["records_of"], tenant)]
-            master = MasterKey.read(master_key)
-            hmacs = {key: master.key_hmac(tenant, key) for key in keys}
+            tenant_keys = TenantKeys(connection, MasterKeys.read(master_key))
+            known = await tenant_keys.find(tenant)
+            hmacs = {key: tenant_keys.key_hmac(tenant, key) if known else b"" for key in keys}
             owners = {
                 row["key_hmac"]: row["record_id"]
                 for row in await connection.fetch(_SQL["owners"], tenant, list(hmacs.values()))
@@ -129,7 +131,7 @@ def _of_chain(chain: Sequence[Entry]) -> Iterator[str]:
         yield "is not received exactly once"
     if (seals := kinds.count(EntryKind.SEALED)) != 1:
         yield f"is sealed {seals} times"
-    elif set(kinds[kinds.index(EntryKind.SEALED) + 1 :]) - {EntryKind.LATE_RESULT}:
+    elif set(kinds[kinds.index(EntryKind.SEALED) + 1 :]) - {EntryKind.LATE_RESULT, EntryKind.FEEDBACK}:
         yield "goes on after its seal"
     if len({entry.entry_id for entry in chain}) != len(chain):
         yield "has an entry twice"
@@ -267,8 +269,8 @@ def _of_facts(history: History) -> Iterator[str]:
         request = dict(zip(facts.REQUEST_COLUMNS, facts.request_row(steps[: end + 1]), strict=True))
         if _comparable(request) != _comparable(history.request_facts.get(record_id, {})):
             yield f"{record_id} has another request row than its entries say"
-        late = [step for step in steps[end:] if step.entry.kind == EntryKind.LATE_RESULT]
-        rows = [*facts.attempt_rows(steps[: end + 1]), *(facts.late_row(steps, step) for step in late)]
+        late = [row for step in steps[end + 1 :] for table, row in facts.late_rows(steps, step) if table == "attempt"]
+        rows = [*facts.attempt_rows(steps[: end + 1]), *late]
         attempts = [dict(zip(facts.ATTEMPT_COLUMNS, row, strict=True)) for row in rows]
         if attempts != list(history.attempt_facts.get(record_id, ())):
             yield f"{record_id} has other attempt rows than its entries say"

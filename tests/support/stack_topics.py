@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import MIB
 from services.cli.publishing.items import Position
-from services.runtime.kafka import BrokerUnreachableError, Outgoing, Producer, ProducerBrokenError
+from services.runtime.kafka import BrokerUnreachableError, Outgoing, Producer, ProducerBrokenError, client_security
 from services.runtime.settings import Settings
 from services.runtime.topics import open_admin
 from support.stack_running import PATIENCE_S, until
@@ -116,6 +116,7 @@ def source_of(document: dict[str, Any]) -> Position:
 async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap_servers,
+        **client_security(settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=25 * MIB,

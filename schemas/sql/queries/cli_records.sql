@@ -35,6 +35,10 @@ LIMIT $2;
 SELECT h.record_id, h.seq, h.tenant, h.reason, h.held_at, h.due, h.deadline, h.verdict, h.actor
 FROM record.held h ORDER BY h.held_at LIMIT $1;
 
+-- name: correct_cost
+-- An amount to add to what a call is known to have cost; once for each reference.
+SELECT record.correct_cost($1, $2, $3, $4);
+
 -- name: set_verdict
 -- A verdict names the hold that was looked at, so that it never lands on a later one. The actor is the database login.
 SELECT v.record_id FROM record.set_verdict($1, $2, $3) AS v (record_id);

@@ -1,9 +1,10 @@
 -- name: read_jobs
--- The job of each record, and whether it was cancelled. Erased content leaves the ciphertext null.
+-- The job of each record, and whether it was cancelled. Content erased, or about to be, leaves the ciphertext null.
 SELECT wanted.record_id, c.ciphertext,
        EXISTS (SELECT FROM record.idempotency i WHERE i.record_id = wanted.record_id AND i.cancelled_at IS NOT NULL) AS cancelled
 FROM unnest($1::uuid[], $2::uuid[]) AS wanted (record_id, entry_id)
-LEFT JOIN vault.content c ON c.record_id = wanted.record_id AND c.entry_id = wanted.entry_id AND c.kind = 'job';
+LEFT JOIN vault.content c ON c.record_id = wanted.record_id AND c.entry_id = wanted.entry_id AND c.kind = 'job'
+    AND NOT EXISTS (SELECT FROM record.erasure e WHERE e.record_id = c.record_id);
 
 -- name: hold
 -- The held rows of records whose `held` entry went in in this transaction.

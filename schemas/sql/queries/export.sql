@@ -23,7 +23,10 @@ SELECT 'attempt', count(*), coalesce(bit_xor(hash_record_extended(t, 0)), 0)
 FROM facts.attempt t WHERE t.received_at >= $1 AND t.received_at < $2
 UNION ALL
 SELECT 'source', count(*), coalesce(bit_xor(hash_record_extended(t, 0)), 0)
-FROM facts.source t WHERE t.received_at >= $1 AND t.received_at < $2;
+FROM facts.source t WHERE t.received_at >= $1 AND t.received_at < $2
+UNION ALL
+SELECT 'feedback', count(*), coalesce(bit_xor(hash_record_extended(t, 0)), 0)
+FROM facts.feedback t WHERE t.received_at >= $1 AND t.received_at < $2;
 
 -- name: ids
 -- The next records of a month, in the order of their ids.
@@ -46,6 +49,11 @@ WHERE t.record_id = ANY ($1::uuid[]) AND t.received_at >= $2 AND t.received_at <
 -- In the order of the job.
 SELECT t.* FROM facts.source t
 WHERE t.record_id = ANY ($1::uuid[]) AND t.received_at >= $2 AND t.received_at < $3 ORDER BY t.record_id, t.position;
+
+-- name: feedback
+-- In the order of the chain.
+SELECT t.* FROM facts.feedback t
+WHERE t.record_id = ANY ($1::uuid[]) AND t.received_at >= $2 AND t.received_at < $3 ORDER BY t.record_id, t.seq;
 
 -- name: held
 -- By record and reason.

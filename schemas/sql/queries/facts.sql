@@ -17,6 +17,10 @@ SELECT * FROM facts.attempt WHERE record_id > $1 AND record_id <= $2;
 -- The rows of the records after one, up to and including another.
 SELECT * FROM facts.source WHERE record_id > $1 AND record_id <= $2;
 
+-- name: feedback_between
+-- The rows of the records after one, up to and including another.
+SELECT * FROM facts.feedback WHERE record_id > $1 AND record_id <= $2;
+
 -- name: first_record
 -- The oldest record at or after an id.
 SELECT record_id FROM record.entry WHERE record_id >= $1 ORDER BY record_id LIMIT 1;

@@ -7,6 +7,7 @@ SELECT record_id FROM record.idempotency WHERE record_id = ANY ($1::uuid[]) AND 
 SELECT h.record_id, h.seq, h.actor,
        CASE WHEN h.verdict IS NOT NULL THEN h.verdict
             WHEN c.cancelled THEN 'cancelled'
+            WHEN c.erased THEN 'erased'
             WHEN h.deadline <= now() THEN 'expired'
             ELSE 'due'
        END AS cause
@@ -15,9 +16,9 @@ FROM record.held h
 CROSS JOIN LATERAL (
     SELECT EXISTS (
         SELECT FROM record.idempotency i WHERE i.record_id = h.record_id AND i.cancelled_at IS NOT NULL
-    ) AS cancelled
+    ) AS cancelled, EXISTS (SELECT FROM record.erasure e WHERE e.record_id = h.record_id) AS erased
 ) AS c
-WHERE h.verdict IS NOT NULL OR h.due <= now() OR h.deadline <= now() OR c.cancelled
+WHERE h.verdict IS NOT NULL OR h.due <= now() OR h.deadline <= now() OR c.cancelled OR c.erased
 ORDER BY h.held_at
 LIMIT $1
 FOR UPDATE OF h SKIP LOCKED;

@@ -16,3 +16,5 @@ FROM unnest($3::text[]) AS g;
 ALTER DATABASE waybill OWNER TO waybill_owner;
 ALTER ROLE waybill CREATEROLE;
 GRANT waybill_oncall, analyst TO waybill WITH ADMIN OPTION;
+-- The owner's rights are taken on for the length of a migration: until then its login reads no content, and no keys.
+GRANT waybill_owner TO waybill WITH INHERIT FALSE;

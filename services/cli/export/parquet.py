@@ -18,6 +18,7 @@ from services.cli.export.manifest import File, digest_of
 
 PART: Final = ".part"
 TYPES: Final[Mapping[str, Any]] = {
+    "bigint": pa.int64(),
     "boolean": pa.bool_(),
     "date": pa.date32(),
     "double precision": pa.float64(),

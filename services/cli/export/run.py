@@ -24,7 +24,7 @@ from services.runtime.ids import first_record_id
 
 _SQL = queries.load("export")
 _DOCS = queries.load("docs")
-RELATIONS: Final = ("request", "attempt", "source", "held", "decision_reason", "finding", "validation")
+RELATIONS: Final = ("request", "attempt", "source", "feedback", "held", "decision_reason", "finding", "validation")
 """Tables, and views that have rows of their own for each record; the other views are sums of these."""
 PAGE: Final = 5_000
 """Records read at once: what bounds the memory. A page is a row group, so another size makes other files."""

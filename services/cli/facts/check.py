@@ -20,7 +20,7 @@ from services.recorder import facts
 from services.runtime import queries
 
 _SQL = queries.load("facts")
-KEYS: Final = {"request": (), "attempt": ("seq",), "source": ("position",)}
+KEYS: Final = {"request": (), "attempt": ("seq",), "source": ("position",), "feedback": ("seq",)}
 """What tells the rows of one record apart, by table."""
 _JSON: Final = frozenset({"labels", "held_seconds"})
 _Key = tuple[UUID, ...]

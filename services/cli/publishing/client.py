@@ -1,4 +1,4 @@
-"""Publishing to the requests topic, with the position of each message.
+"""Publishing to a requests topic, with the position of each message.
 
 One idempotent producer, all acknowledged by every in-sync replica. Unlike a service's producer it wants to know *where*
 each message stands, and goes on while acknowledgements are out. How it fails: the first line that is not acknowledged
@@ -17,7 +17,8 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from schemas.topics import KIB, REQUESTS
+from schemas.topics import KIB
+from services.cli.publishing.address import SHARED, Address
 from services.cli.publishing.items import Item, Position
 from services.runtime.errors import WaybillError
 from services.runtime.kafka import MAX_REQUEST_BYTES, BrokerUnreachableError, client_security
@@ -42,8 +43,9 @@ class PublishFailedError(WaybillError):
 class Publisher:
     """The producer of one run; use it as a context manager."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._topic = settings.topic(REQUESTS.name)
+    def __init__(self, settings: Settings, address: Address = SHARED) -> None:
+        self._topic = settings.topic(address.requests)
+        self._address = address
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
 
@@ -97,7 +99,9 @@ class Publisher:
     async def _send(self, item: Item) -> asyncio.Future[Any]:
         assert self._producer is not None
         try:
-            future: asyncio.Future[Any] = await self._producer.send(self._topic, key=item.kafka_key, value=item.value)
+            future: asyncio.Future[Any] = await self._producer.send(
+                self._topic, key=item.kafka_key, value=item.value, headers=self._address.headers(item.value)
+            )
         except KafkaError as error:
             raise _failed(item, error) from error
         return future

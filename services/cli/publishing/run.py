@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO, Protocol
 
 from services.cli.publishing import native, openai_batch
+from services.cli.publishing.address import SHARED, Address
 from services.cli.publishing.client import Publisher
 from services.cli.publishing.expected import Expected
 from services.cli.publishing.items import Item, Position, Refusal
@@ -42,6 +43,8 @@ class Request:
     wait: bool
     patience: timedelta
     """How long to wait after the last line."""
+    address: Address = SHARED
+    """Where to, and as whom."""
 
 
 async def execute(
@@ -53,7 +56,7 @@ async def execute(
     """
     expected = Expected()
     async with AsyncExitStack() as stack:
-        watch = await stack.enter_async_context(Watch(settings)) if request.wait else None
+        watch = await stack.enter_async_context(Watch(settings, request.address)) if request.wait else None
         await _publish(settings, request, sinks, summary, progress, expected)
         if watch is not None:
             await collect(watch, expected, sinks, summary, patience=request.patience, progress=progress)
@@ -76,7 +79,7 @@ async def _publish(
             expected.add(item, position)
         progress(summary)
 
-    async with Publisher(settings) as publisher:
+    async with Publisher(settings, request.address) as publisher:
         await publisher.publish(items(request, sinks, summary), acknowledged)
 
 

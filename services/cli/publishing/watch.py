@@ -15,7 +15,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.dead_letter import HEADER_PREFIX
-from schemas.topics import DEAD_LETTER, MIB, RESULTS
+from schemas.topics import DEAD_LETTER, MIB
+from services.cli.publishing.address import SHARED, Address
 from services.cli.publishing.client import TopicMissingError
 from services.cli.publishing.items import Position
 from services.runtime.errors import WaybillError
@@ -45,9 +46,9 @@ class DeadLetter:
 class Watch:
     """The consumer of one run; use it as a context manager, entered before anything is published."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, address: Address = SHARED) -> None:
         self._settings = settings
-        self._results = settings.topic(RESULTS.name)
+        self._results = settings.topic(address.results)
         self._dead_letters = settings.topic(DEAD_LETTER.name)
         self._consumer: AIOKafkaConsumer | None = None
 

@@ -12,6 +12,7 @@ import typer
 
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
+from services.cli.records import content
 from services.cli.records.select import NoSuchRecordError
 from services.cli.verification import trust
 from services.cli.verification.command import DAMAGED
@@ -87,7 +88,8 @@ def export(
 ) -> None:
     """Write a file that proves one record to anybody who has the public key: `waybill verify-proof` checks it.
 
-    It holds the entries and no content of the job. Entries after the last checkpoint are left out.
+    It holds the entries and no content of the job. Entries after the last checkpoint are left out. It also says who
+    read the record's content, and why; that part is a copy, which nothing proves.
     """
     looked = asyncio.run(_look(load_settings(), record_id, key, checkpoints))
     if looked.fault:
@@ -114,7 +116,7 @@ async def _look(settings: Settings, record_id: UUID, key: str | None, path: Path
         if not chain.entries:
             raise NoSuchRecordError(f"there is no record {record_id}")
         prover = Prover(pool, newest)
-        proof = ProofFile(record_id, note, await prover.prove(chain))
+        proof = ProofFile(record_id, note, await prover.prove(chain), await content.access_log_of(pool, record_id))
     finally:
         await pool.close()
     fault = verify_chain(chain.entries) or prover.fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -19,17 +20,33 @@ from schemas.decision import Decision, NoRoute
 from schemas.features import Features
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
-from services.cli.records import proof, select
+from services.cli.records import content, erase, proof, select
+from services.cli.records.correct import correct
 from services.cli.records.render import record_table
+from services.cli.verification.command import DAMAGED
 from services.policy import explain as explain_decision
+from services.proof.proof_file import Access
 from services.runtime import ledger, queries
 from services.runtime.ledger import Entry
 from services.runtime.postgres import open_pool
+from services.runtime.settings import Settings
 
 _SQL = queries.load("cli_records")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of records.", metavar="ID...")]
+_Read = tuple[list[Entry], list[asyncpg.Record]]
+"""A record's chain, and what replays it."""
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One record, and what was read with it; ``pieces`` is None where content was not asked for."""
+
+    chain: Sequence[Entry]
+    replays: Sequence[asyncpg.Record]
+    access_log: Sequence[Access]
+    pieces: Sequence[content.Piece] | None
 
 
 def register(app: typer.Typer) -> None:
@@ -37,8 +54,10 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="The AI request record.", no_args_is_help=True)
     group.command("list")(list_records)
     group.command("show")(show)
+    group.command("correct")(correct)
     group.command("verify")(proof.verify)
     group.command("export")(proof.export)
+    group.command("erase")(erase.erase)
     app.add_typer(group, name="record")
     app.command("explain")(explain)
 
@@ -100,24 +119,60 @@ async def _list(selection: select.Selection, *, in_flight: bool, limit: int) -> 
         await pool.close()
 
 
-def show(ids: Ids = None, key: select.Keys = None, json: Json = False) -> None:
-    """Show records entry by entry, and check that each chain is intact as shown.
+def show(
+    ids: Ids = None,
+    key: select.Keys = None,
+    with_content: Annotated[
+        bool, typer.Option("--content", help="Show content too: jobs, requests as they were sent, and outputs.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why you read content; it stays in the access log.")] = "",
+    json: Json = False,
+) -> None:
+    """Show records entry by entry, who read their content, and check that each chain is intact as shown.
 
-    That nothing was removed from a chain's end is not proved here: `waybill record verify` and `waybill verify` do.
+    With --content and --reason it shows what was asked and answered, each compared with its entry's digest. That
+    nothing was removed from a chain's end is not proved here: `waybill record verify` and `waybill verify` do.
     """
-    records = asyncio.run(_read(ids or [], key or []))
+    if reason and not with_content:
+        raise typer.BadParameter("is the reason for reading content: add --content", param_hint="--reason")
+    records = asyncio.run(_show(ids or [], key or [], reason if with_content else None))
     if json:
-        emit({"records": [_as_json(chain, replays) for chain, replays in records]}, json=True, text="")
-        return
-    console = Console()
-    for chain, replays in records:
+        emit({"records": [_as_json(record) for record in records]}, json=True, text="")
+    else:
+        _print(records)
+    if any(piece.content is None or piece.matches is False for record in records for piece in record.pieces or ()):
+        raise typer.Exit(DAMAGED)
+
+
+def _print(records: Sequence[_Shown]) -> None:
+    console = Console(highlight=False)
+    for record in records:
+        chain, replays = record.chain, record.replays
         console.print(f"[bold]record {chain[0].record_id}[/]")
         console.print(record_table(chain))
         fault = ledger.verify_chain(chain)
         console.print(f"[red]damaged: {fault}[/]" if fault else "[dim]the chain is intact as shown[/]")
         for replay in replays:
             console.print(f"replayed by {replay['record_id']}: {replay['status']}")
+        for line in _readings(record.access_log):
+            console.print(line, markup=False)
+        for piece in record.pieces or ():
+            console.print(f"\n[bold]{piece.kind}[/] of entry {piece.seq}: {piece.verdict}")
+            console.print(piece.text(), markup=False, soft_wrap=True)
+        if record.pieces == []:
+            console.print("its content has been erased")
         console.print()
+
+
+def _readings(log: Sequence[Access]) -> list[str]:
+    """Return a line for each reading of content."""
+    kinds: dict[tuple[str, str, str], list[str]] = {}
+    for access in log:
+        kinds.setdefault((access.login, access.at[:19], access.reason), []).append(access.kind)
+    return [
+        f"content read by {login} at {at}Z ({', '.join(dict.fromkeys(read))}): {content.printable(reason)}"
+        for (login, at, reason), read in kinds.items()
+    ]
 
 
 def explain(ids: Ids = None, key: select.Keys = None, json: Json = False) -> None:
@@ -130,28 +185,53 @@ def explain(ids: Ids = None, key: select.Keys = None, json: Json = False) -> Non
     )
 
 
-async def _read(ids: Sequence[UUID], keys: Sequence[str]) -> list[tuple[list[Entry], list[asyncpg.Record]]]:
-    if not ids and not keys:
-        raise typer.BadParameter("name a record, or a job by --key TENANT/KEY", param_hint="ID")
+async def _read(ids: Sequence[UUID], keys: Sequence[str]) -> list[_Read]:
     settings = load_settings()
     pool = await open_pool(settings.database_url, service="cli", size=1)
     try:
-        wanted = await select.resolve(pool, settings, ids, keys)
-        chains = await ledger.read_chains(pool, wanted)
-        for record_id in wanted:
-            if record_id not in chains:
-                raise select.NoSuchRecordError(f"there is no record {record_id}")
-        return [(chains[r], list(await pool.fetch(_SQL["replays_of"], r))) for r in wanted]
+        return await _records(pool, settings, ids, keys)
     finally:
         await pool.close()
 
 
-def _as_json(chain: Sequence[Entry], replays: Sequence[asyncpg.Record]) -> dict[str, Any]:
+async def _records(
+    pool: asyncpg.Pool[Any], settings: Settings, ids: Sequence[UUID], keys: Sequence[str]
+) -> list[_Read]:
+    if not ids and not keys:
+        raise typer.BadParameter("name a record, or a job by --key TENANT/KEY", param_hint="ID")
+    wanted = await select.resolve(pool, settings, ids, keys)
+    chains = await ledger.read_chains(pool, wanted)
+    for record_id in wanted:
+        if record_id not in chains:
+            raise select.NoSuchRecordError(f"there is no record {record_id}")
+    return [(chains[r], list(await pool.fetch(_SQL["replays_of"], r))) for r in wanted]
+
+
+async def _show(ids: Sequence[UUID], keys: Sequence[str], reason: str | None) -> list[_Shown]:
+    settings = load_settings()
+    pool = await open_pool(settings.database_url, service="cli", size=1)
+    try:
+        records = await _records(pool, settings, ids, keys)
+        chains = [chain for chain, _ in records]
+        pieces = {} if reason is None else await content.read(pool, settings, chains, reason)
+        logs = await content.access_logs_of(pool, [chain[0].record_id for chain in chains])
+    finally:
+        await pool.close()
+    return [
+        _Shown(chain, replays, logs[chain[0].record_id], pieces.get(chain[0].record_id)) for chain, replays in records
+    ]
+
+
+def _as_json(record: _Shown) -> dict[str, Any]:
+    chain, replays = record.chain, record.replays
+    read = {} if record.pieces is None else {"content": [piece.as_json() for piece in record.pieces]}
     return {
         "record_id": str(chain[0].record_id),
         "intact": ledger.verify_chain(chain) is None,
         "entries": [{"hash": entry.hash.hex(), "body": orjson.Fragment(entry.body.encode())} for entry in chain],
         "replayed_by": [{"record_id": str(row["record_id"]), "status": row["status"]} for row in replays],
+        "access_log": [asdict(access) for access in record.access_log],
+        **read,
     }
 
 
@@ -189,4 +269,10 @@ def _happened(chain: Sequence[Entry]) -> str:
                 sentences.append(f"The job ended as {data['status']}{error} and cost ${data['totals']['cost_usd']}.")
             case EntryKind.LATE_RESULT:
                 sentences.append(f"The answer of attempt {data['attempt']} came after the job had gone on.")
+            case EntryKind.COST_CORRECTED:
+                sentences.append(f"The cost of attempt {data['attempt']} was corrected by ${data['cost_usd']}.")
+            case EntryKind.ERASED:
+                sentences.append("Its content was erased.")
+            case EntryKind.FEEDBACK:
+                sentences.append(f"A verdict on the answer came: {data['verdict'].replace('_', ' ')}.")
     return " ".join(sentences) or "The job has not been tried yet."

@@ -116,6 +116,22 @@ def _late_result(data: Mapping[str, Any]) -> str:
     return f"the answer of attempt {data['attempt']} came late: {data['outcome']}{cost}"
 
 
+def _cost_corrected(data: Mapping[str, Any]) -> str:
+    change = f"${data['cost_usd']} after {data['reference']}"
+    return f"the cost of attempt {data['attempt']} was corrected by {change}, says {data['actor']}"
+
+
+def _erased(data: Mapping[str, Any]) -> str:
+    why = {"record": "as asked", "subject": "with its subject", "replay": "with a record of the same content"}
+    return f"content erased {why.get(data['cause'], 'after its time')}, asked for by {data['actor']}"
+
+
+def _feedback(data: Mapping[str, Any]) -> str:
+    ratio = "" if data["edit_ratio"] is None else f", {data['edit_ratio']:.0%} of it changed"
+    reason = f" ({data['reason_code']})" if data["reason_code"] else ""
+    return f"somebody's verdict on the answer: {data['verdict'].replace('_', ' ')}{ratio}{reason}"
+
+
 _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RECEIVED: _received,
     EntryKind.CLASSIFIED: _classified,
@@ -127,4 +143,7 @@ _SENTENCES: Final[dict[EntryKind, Callable[[Mapping[str, Any]], str]]] = {
     EntryKind.RELEASED: _released,
     EntryKind.SEALED: _sealed,
     EntryKind.LATE_RESULT: _late_result,
+    EntryKind.COST_CORRECTED: _cost_corrected,
+    EntryKind.ERASED: _erased,
+    EntryKind.FEEDBACK: _feedback,
 }

@@ -16,14 +16,16 @@ import orjson
 import typer
 
 from schemas.job import SCHEMA_VERSION, Replay
-from schemas.topics import REQUESTS
 from services.cli.environment import settings as load_settings
 from services.cli.output import emit
+from services.cli.publishing.address import address_of
 from services.cli.records import select
+from services.cli.tenants import in_force
 from services.runtime import queries
 from services.runtime.kafka import Outgoing, Producer
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
+from services.tenancy import Tenants
 
 _SQL = queries.load("cli_replay")
 MAX_SELECTED = 100_000
@@ -76,6 +78,8 @@ async def _replay(
         else:
             wanted = [row["record_id"] for row in await select.select(pool, selection, MAX_SELECTED)]
         rows = list(await pool.fetch(_SQL["replay_states"], wanted))
+        async with pool.acquire() as connection:
+            _, tenants = await in_force(connection)
     finally:
         await pool.close()
     ready = [row for row in rows if row["state"] == "ready"]
@@ -83,13 +87,15 @@ async def _replay(
         producer = Producer(settings, "replay")
         await producer.start()
         try:
-            await producer.send(_request(settings, row) for row in ready)
+            await producer.send([_request(settings, tenants, row) for row in ready])
         finally:
             await producer.stop()
     return rows
 
 
-def _request(settings: Settings, row: asyncpg.Record) -> Outgoing:
+def _request(settings: Settings, tenants: Tenants, row: asyncpg.Record) -> Outgoing:
+    """Return a request as the record's tenant would publish it."""
     request = Replay(schema_version=SCHEMA_VERSION, type="replay", tenant=row["tenant"], record_id=row["record_id"])
     value = orjson.dumps(request.model_dump(mode="json"))
-    return Outgoing(settings.topic(REQUESTS.name), str(row["record_id"]).encode(), value)
+    address = address_of(row["tenant"], tenants, settings)
+    return Outgoing(settings.topic(address.requests), str(row["record_id"]).encode(), value, address.headers(value))

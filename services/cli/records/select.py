@@ -11,11 +11,13 @@ from uuid import UUID
 import asyncpg
 import typer
 
+from services.cli.environment import keyring_pool
 from services.cli.when import parse_duration
 from services.runtime import queries
 from services.runtime.errors import WaybillError
-from services.runtime.keyring import MasterKey
+from services.runtime.master_keys import MasterKeys
 from services.runtime.settings import Settings
+from services.runtime.tenant_keys import TenantKeys
 
 _SQL = queries.load("cli_records")
 
@@ -85,13 +87,23 @@ async def select(pool: asyncpg.Pool[Any], selection: Selection, limit: int) -> l
 async def resolve(pool: asyncpg.Pool[Any], settings: Settings, ids: Sequence[UUID], keys: Sequence[str]) -> list[UUID]:
     """Return the records named by id or by ``TENANT/KEY``; raises :class:`NoSuchRecordError`."""
     found = list(ids)
+    if not keys:
+        return list(dict.fromkeys(found))
+    async with keyring_pool(settings, pool) as keyring:
+        found += await _of_keys(pool, TenantKeys(keyring, MasterKeys.of(settings)), keys)
+    return list(dict.fromkeys(found))
+
+
+async def _of_keys(pool: asyncpg.Pool[Any], tenant_keys: TenantKeys, keys: Sequence[str]) -> list[UUID]:
+    found: list[UUID] = []
     for text in keys:
         tenant, slash, key = text.partition("/")
         if not slash:
             raise typer.BadParameter("is a tenant, a slash, and an idempotency key", param_hint="--key")
-        master = MasterKey.read(settings.master_key_file)
-        row = await pool.fetchrow(_SQL["record_of_key"], tenant, master.key_hmac(tenant, key))
+        row = None
+        if await tenant_keys.find(tenant):
+            row = await pool.fetchrow(_SQL["record_of_key"], tenant, tenant_keys.key_hmac(tenant, key))
         if row is None or row["record_id"] is None:
             raise NoSuchRecordError(f"no job of tenant {tenant} has come under that key")
         found.append(row["record_id"])
-    return list(dict.fromkeys(found))
+    return found

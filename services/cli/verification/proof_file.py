@@ -40,6 +40,8 @@ def verify_proof(
         emit({"proven": False, "fault": str(error)}, json=json, text=f"NOT proven: {error}")
         raise typer.Exit(DAMAGED) from None
     count = len(proof.entries)
+    lines = len(proof.access_log)
+    said = f"\nIts access log, of {lines} lines, is a copy: nothing proves it." if lines else ""
     emit(
         {
             "proven": True,
@@ -52,5 +54,5 @@ def verify_proof(
         json=json,
         text=f"Record {proof.record_id}: its first {count} entries are proven by the checkpoint of {signed.origin} "
         f"with {signed.size:,} entries, signed {signed.time:%Y-%m-%d %H:%M:%SZ}.\n"
-        "Entries that came later are not in this file.",
+        f"Entries that came later are not in this file.{said}",
     )

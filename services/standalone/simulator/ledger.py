@@ -24,6 +24,7 @@ from typing import TypeAlias
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from services.runtime.durable import sync_folder
 from services.runtime.errors import WaybillError
 from services.standalone.simulator.calls import Outcome
 
@@ -191,17 +192,8 @@ def _open_locked(path: Path) -> int:
         raise LedgerError(
             f"{path} is in use by another simulator", hint="Stop that one, or name another ledger file."
         ) from error
-    _sync_directory(path)
+    sync_folder(path.parent)
     return fd
-
-
-def _sync_directory(path: Path) -> None:
-    # A new file's name is durable only once its directory is.
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _cut_torn_line(fd: int) -> None:

@@ -14,11 +14,13 @@ from simulation.contract import Connection
 from simulation.memory_facts import fact_tables
 
 VALUES = {"timestamptz": AT, "text": "attempt", "jsonb": "{}", "boolean": False, "integer": 1, "numeric": 1}
+VALUES |= {"double precision": 0.5}
 
 
 def fact(table: str, **changed: Any) -> dict[str, Any]:
     columns = fact_tables()[table].columns
-    return {n: new_record_id() if c.type == "uuid" else VALUES[c.type] for n, c in columns.items()} | changed
+    values = {n: min(c.only) if c.only else VALUES.get(c.type) for n, c in columns.items()}
+    return {n: new_record_id() if c.type == "uuid" else values[n] for n, c in columns.items()} | changed
 
 
 async def copy(connection: Connection, table: str, *rows: dict[str, Any]) -> None:
@@ -27,7 +29,7 @@ async def copy(connection: Connection, table: str, *rows: dict[str, Any]) -> Non
     )
 
 
-@pytest.mark.parametrize("table", ["request", "attempt", "source"])
+@pytest.mark.parametrize("table", ["request", "attempt", "source", "feedback"])
 async def test_a_fact_goes_in_once(connection: Connection, table: str) -> None:
     first, second = fact(table), fact(table)
     await copy(connection, table, first, second)
@@ -42,6 +44,8 @@ async def test_a_fact_goes_in_once(connection: Connection, table: str) -> None:
         ("request", {"labels": '{"a": "\\u0000"}'}, asyncpg.UntranslatableCharacterError),
         ("request", {"task": "a\0"}, asyncpg.CharacterNotInRepertoireError),
         ("attempt", {"row_kind": "other"}, asyncpg.CheckViolationError),
+        ("feedback", {"verdict": "other"}, asyncpg.CheckViolationError),
+        ("feedback", {"edit_ratio": "half"}, TypeError),
         ("attempt", {"unknown": 1}, asyncpg.UndefinedColumnError),
         # What the driver itself refuses in a COPY comes as it is.
         ("request", {"input_tokens": 2**31}, OverflowError),

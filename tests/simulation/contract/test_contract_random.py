@@ -18,6 +18,7 @@ from schemas.codes import EntryKind
 from services.runtime import ledger, queries
 from services.runtime.ids import new_record_id
 from services.runtime.ledger import ChainHead, ChainWriter
+from services.runtime.vault import Content
 from simulation.contract import Connection, Pool
 from simulation.memory_database import MemoryDatabase
 from simulation.memory_facts import fact_tables
@@ -110,6 +111,10 @@ CALLS: Mapping[str, Arguments] = {
     "keyring.load": lambda t, a, b, c: (t.some(a),),
     "keyring.delete": lambda t, a, b, c: (t.some(a),),
     "keyring.between": lambda t, a, b, c: (t.records[a % FEW], t.records[b % FEW], MANY),
+    "keyring.record_key_for_people": lambda t, a, b, c: (t.records[a % FEW],),
+    "keyring.create_tenant_keys": lambda t, a, b, c: ([t.tenant, str(a)], [bytes([b]), bytes([c])], "master"),
+    "keyring.load_tenant_keys": lambda t, a, b, c: ([t.tenant, str(a), str(b)],),
+    "keyring.tenant_key_for_people": lambda t, a, b, c: (str(a),),
     "lease.renew": lambda t, a, b, c: (t.others[a % FEW], "host", t.wait(b)),
     "lease.release": lambda t, a, b, c: (t.others[a % FEW],),
     "lease.alive": lambda t, a, b, c: (t.others,),
@@ -137,6 +142,7 @@ LOOKS = [
     Call("intake.read_keys", 7, 0, 0),
     Call("router.cancelled", 7, 0, 0),
     Call("keyring.load", 7, 0, 0),
+    *(Call("keyring.load_tenant_keys", place, place + 1, 0) for place in range(0, 8, 2)),
     Call("lease.alive", 0, 0, 0),
     Call("recorder.any_silent", 0, 0, 0),
 ]
@@ -209,7 +215,9 @@ class Side:
             allowed = sorted(kind for before, kind in TRANSITIONS if before == after)
             after = KINDS[step.c] if step.a == 0 else allowed[step.c % len(allowed)]
             writer.add(after, {"c": step.c}, AT, cause=f"late {step.c}" if after == "late_result" else place)
-        refused = await ledger.append(self._connection, [ledger.writes(writer, head, AT)])
+        place = (record_id, self._things.others[step.c % FEW], "job", bytes([step.c]))
+        contents = [Content(*place)] if step.b & 2 else []
+        refused = await ledger.append(self._connection, [ledger.writes(writer, head, AT)], contents)
         return [(record_id, *rows) for record_id, rows in refused.items()]
 
     async def _copy(self, step: Call) -> None:

@@ -12,8 +12,9 @@ from support.fence_model import transitions_of_migrations
 
 from services.runtime import ledger, queries, vault
 from services.runtime.ids import new_claim_id, new_record_id
-from services.runtime.keyring import MasterKey, PostgresKeyring
+from services.runtime.keyring import PostgresKeyring
 from services.runtime.ledger import ChainWriter, read_chains, writes
+from services.runtime.master_keys import MasterKey, MasterKeys
 from services.runtime.vault import Content
 from simulation.contract import Connection, Pool
 
@@ -108,8 +109,27 @@ async def test_content_stored_twice_stays_as_it_was(connection: Connection) -> N
     assert found == {(record, "job"): Content(record, entry, "job", b"first")}
 
 
+async def test_content_goes_in_with_its_chain_or_not_at_all(connection: Connection) -> None:
+    record, claim = new_record_id(), new_claim_id()
+    [entry] = await appended(connection, chain(record, ["received"]))
+    first, again = chain(record, ["classified"], entry.head), chain(record, ["sealed"], entry.head)
+    assert await ledger.append(connection, [first], [Content(record, claim, "request", b"sent")]) == {}
+    lost = await ledger.append(connection, [again], [Content(record, new_claim_id(), "request", b"never sent")])
+    assert list(lost) == [record]
+    other = chain(new_record_id(), ["received"])
+    kept = Content(other.entries[0].record_id, claim, "request", b"of another")
+    lost = await ledger.append(connection, [again, other], [Content(record, claim, "output", b"no"), kept])
+    assert list(lost) == [record]
+    places = [(r, claim, kind) for r in (record, kept.record_id) for kind in ("request", "output")]
+    found = await vault.load(connection, places)
+    assert {key: content.ciphertext for key, content in found.items()} == {
+        (record, "request"): b"sent",
+        (kept.record_id, "request"): b"of another",
+    }
+
+
 async def test_keys_of_records(pool: Pool) -> None:
-    keyring = PostgresKeyring(pool, MasterKey(bytes(32)))
+    keyring = PostgresKeyring(pool, MasterKeys([MasterKey(bytes(32))]))
     records = sorted((new_record_id() for _ in range(4)), key=lambda record_id: record_id.int)
     made = await keyring.create(records)
     assert {r: key.secret for r, key in (await keyring.load([*records, new_record_id()])).items()} == {

@@ -8,7 +8,7 @@ DELETE FROM {table};
 TRUNCATE {table};
 
 -- name: truncate_together
-TRUNCATE record.entry, facts.request, facts.attempt, facts.source CASCADE;
+TRUNCATE record.entry, facts.request, facts.attempt, facts.source, facts.feedback CASCADE;
 
 -- name: merge
 MERGE INTO {table} AS t USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE;
@@ -27,6 +27,7 @@ SELECT rolsuper FROM pg_roles WHERE rolname = current_user;
 SELECT format('INSERT INTO %s (%s) VALUES (%s)', $1::text,
     string_agg(quote_ident(a.attname), ', '),
     string_agg(CASE WHEN a.attname = 'row_kind' THEN quote_literal('attempt')
+                    WHEN a.attname = 'verdict' THEN quote_literal('accepted')
                     WHEN a.attname = 'received_at' THEN quote_literal($2::timestamptz)
                     WHEN t.typname = 'uuid' THEN quote_literal(gen_random_uuid())
                     WHEN t.typname = 'jsonb' THEN quote_literal('{}')

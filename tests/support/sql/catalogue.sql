@@ -54,7 +54,7 @@ ORDER BY 1;
 -- name: append_only
 -- The append-only tables: the partitioned ones, and every partition that hangs below them.
 WITH RECURSIVE tree AS (
-    SELECT unnest('{record.entry,facts.request,facts.attempt,facts.source}'::regclass[]) AS oid
+    SELECT unnest('{record.entry,facts.request,facts.attempt,facts.source,facts.feedback}'::regclass[]) AS oid
     UNION ALL
     SELECT i.inhrelid::regclass FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
 )

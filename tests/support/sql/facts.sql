@@ -7,6 +7,9 @@ SELECT * FROM facts.attempt ORDER BY record_id, seq;
 -- name: source
 SELECT * FROM facts.source ORDER BY record_id, position;
 
+-- name: feedback
+SELECT * FROM facts.feedback ORDER BY record_id, seq;
+
 -- name: view
 -- All rows of a relation of facts.
 SELECT * FROM facts.{view};

@@ -1,9 +1,3 @@
--- name: every_value
--- One line for each row of every table in a schema, as text: all columns of all rows.
-SELECT format('SELECT %L AS source, t::text AS line FROM %s AS t', c.oid::regclass, c.oid::regclass)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('p', 'r') AND NOT c.relispartition;
-
 -- name: counts
 SELECT (SELECT count(*) FROM record.entry WHERE seq = 0) AS records,
        (SELECT count(*) FROM record.entry) AS entries,

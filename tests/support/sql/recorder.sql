@@ -23,3 +23,9 @@ UPDATE record.open_record SET next_sweep_at = now() WHERE record_id = ANY ($1::u
 
 -- name: aside
 SELECT count(*) FROM record.aside;
+
+-- name: login
+SELECT session_user::text;
+
+-- name: derived_id
+SELECT record.derived_id($1, $2, $3);

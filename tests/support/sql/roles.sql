@@ -77,6 +77,44 @@ SELECT record.default_partition_used();
 -- name: set_verdict
 SELECT record.set_verdict(gen_random_uuid(), 0, 'retry');
 
+-- name: ask
+SELECT vault.ask(gen_random_uuid(), 'a reason');
+
+-- name: hand_out
+SELECT FROM vault.hand_out(gen_random_uuid(), gen_random_uuid());
+
+-- name: record_key_of
+SELECT FROM keyring.record_key_of(gen_random_uuid());
+
+-- name: tenant_key_of
+SELECT FROM keyring.tenant_key_of('acme');
+
+-- name: count
+SELECT count(*) FROM {table};
+
+-- name: copy_to
+COPY {table} TO STDOUT;
+
+-- name: note_access
+-- A row that only the owner could write like this.
+INSERT INTO record.access_log (access_id, record_id, entry_id, kind, reason, asked_at)
+VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'job', 'a reason', now());
+
+-- name: relations_but_facts
+-- Every table and view of the project outside the schema of facts; partitions too.
+SELECT c.oid::regclass::text AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('migration', 'record', 'vault', 'keyring') AND c.relkind IN ('r', 'p', 'v', 'm')
+ORDER BY 1;
+
+-- name: callable
+-- Which functions of the project whoever asks may call.
+SELECT n.nspname || '.' || p.proname AS name
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname IN ('migration', 'record', 'facts', 'vault', 'keyring')
+    AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+ORDER BY 1;
+
 -- name: append_nothing
 SELECT FROM record.append('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}');
 
@@ -146,3 +184,18 @@ WHERE n.nspname IN ('migration', 'record', 'facts', 'vault', 'keyring') AND p.pr
 -- name: with_owners_rights
 SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN ('migration', 'record', 'facts', 'vault', 'keyring') AND p.prosecdef ORDER BY 1;
+
+-- name: ask_erasure
+SELECT record.ask_erasure(gen_random_uuid(), '{}', 'why');
+
+-- name: ask_erasure_of_subject
+SELECT record.ask_erasure_of_subject(gen_random_uuid(), 'acme', '\x00', 'why', now(), now());
+
+-- name: list_erasure
+SELECT record.erase(gen_random_uuid(), '{}', 'record', 'why', 'somebody else');
+
+-- name: sealed_before
+SELECT record.sealed_before(now(), gen_random_uuid(), now(), 1);
+
+-- name: erasures
+SELECT record_id, cause, reason, actor FROM record.erasure;

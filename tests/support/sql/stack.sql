@@ -41,3 +41,7 @@ FROM (SELECT r.status, count(*) AS records FROM facts.request r WHERE r.tenant =
 -- name: workers
 -- Every executor that took a lease and did not give it up.
 SELECT worker FROM record.lease;
+
+-- name: verdicts
+-- How many verdicts each of a tenant's records has that has any.
+SELECT count(*)::integer FROM facts.feedback f WHERE f.tenant = $1 GROUP BY f.record_id;

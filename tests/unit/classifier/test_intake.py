@@ -13,6 +13,7 @@ from aiokafka import ConsumerRecord
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from job_mutations import CANARY, JOBS, NASTY, mutated_jobs
+from support.tenants import Nobody
 
 from schemas import entries
 from schemas.codes import EntryKind, ErrorCode, Status
@@ -24,17 +25,18 @@ from services.classifier import arrival
 from services.classifier.arrival import Arrival
 from services.classifier.diagnose import MAX_NESTING
 from services.classifier.intake import MAX_METADATA_BYTES, Fault, Rejected, published_at, read
-from services.runtime.keyring import MasterKey, RecordKey
+from services.runtime.keyring import RecordKey
 from services.runtime.ledger import ChainWriter, verify_chain
+from services.runtime.master_keys import MasterKey, MasterKeys
 from services.runtime.microbatch import UnreadableError
 from services.runtime.settings import Settings
+from services.runtime.tenant_keys import NOBODY, TenantKeys, purpose_of
 from services.runtime.wakeup import Wakeups
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RECORD = UUID("019b7613-6c00-7000-8000-000000000001")
-MASTER = MasterKey(b"k" * 32)
 SOURCE = Source(topic="waybill.requests", partition=0, offset=7)
-WAKEUPS = Wakeups(Settings(DATABASE_URL="postgresql://localhost/w", KAFKA_BOOTSTRAP_SERVERS="localhost:9092"))
+WAKEUPS = Wakeups(Settings(DATABASE_URL="postgresql://localhost/w", KAFKA_BOOTSTRAP_SERVERS="localhost:9092"), Nobody())
 BASE: dict[str, Any] = {
     "schema_version": 1,
     "tenant": "acme",
@@ -45,6 +47,18 @@ Ending = Fault | str | Job | Cancel | Replay
 """A rejection's fault, a dead letter's reason, or what was accepted."""
 
 
+def keys_of(*tenants: str) -> TenantKeys:
+    """Return the keys that intake has at hand: what makes no job needs none of its tenant's."""
+    no_database: Any = None
+    master = MasterKey(b"k" * 32)
+    keys = TenantKeys(no_database, MasterKeys([master]))
+    keys.take(
+        {"tenant": tenant, "wrapped": master.wrap(purpose_of(tenant), tenant.encode()), "master_key": master.name}
+        for tenant in (NOBODY, *tenants)
+    )
+    return keys
+
+
 def intake(value: bytes | None) -> Ending:
     """Read a message, and carry it as far as pure code carries it: whatever it is, its record has to be sound."""
     try:
@@ -53,7 +67,7 @@ def intake(value: bytes | None) -> Ending:
         return told(error)
     assert value is not None
     if isinstance(message, Rejected):
-        recorded(arrival.rejection(message, value, SOURCE, MASTER, RECORD))
+        recorded(arrival.rejection(message, value, SOURCE, keys_of(), RECORD))
         return message.fault
     if isinstance(message, Job):
         record = kafka_record(value)
@@ -61,7 +75,7 @@ def intake(value: bytes | None) -> Ending:
             Arrival(
                 source=arrival.source_of(record),
                 tenant=message.tenant,
-                identity=arrival.job_identity(message, value, record, MASTER),
+                identity=arrival.job_identity(message, value, record, keys_of(message.tenant)),
                 record_id=RECORD,
                 content=value,
                 job=message,

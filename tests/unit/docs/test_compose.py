@@ -85,9 +85,13 @@ def test_the_services_wait_at_a_stop_longer_than_the_executor_drains() -> None:
 def test_prepare_runs_commands_that_exist_and_leaves_a_key_alone() -> None:
     script = "\n".join(COMPOSE["services"]["prepare"]["command"])
     command: Any = typer.main.get_command(app)
-    assert re.findall(r"^waybill (.+)$", script, re.MULTILINE) == ["migrate", "topics apply"]
+    assert re.findall(r"^waybill (.+)$", script, re.MULTILINE) == [
+        "migrate",
+        "topics apply",
+        "tenant apply --reason 'docker compose up'",
+    ]
     assert "migrate" in command.commands
-    assert "apply" in command.commands["topics"].commands
+    assert all("apply" in command.commands[group].commands for group in ("topics", "tenant"))
     assert 'if [ ! -s "$$key" ]' in script
 
 

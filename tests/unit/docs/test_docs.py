@@ -13,6 +13,7 @@ import typer
 from docs_pages import ROOT, anchors, commands, links, named, pages
 
 from schemas.codes import ERROR_MESSAGES, ErrorCode
+from schemas.feedback import Feedback
 from schemas.job import Cancel, Job
 from services.cli.main import app
 
@@ -93,6 +94,6 @@ def test_the_jobs_in_the_readme_are_jobs_and_results_name_real_codes() -> None:
         if "error" in document:
             assert document["error"]["message"] == ERROR_MESSAGES[ErrorCode(document["error"]["code"])]
         else:
-            Cancel.model_validate(document)
+            (Cancel if "type" in document else Feedback).model_validate_json(block)
     for job in re.findall(r"(?:JOB|job) = (\{.*?^\})", text, re.MULTILINE | re.DOTALL):
         Job.model_validate(ast.literal_eval(job))

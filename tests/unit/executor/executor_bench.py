@@ -10,6 +10,7 @@ from typing import Any
 from executor_builders import DEADLINE, NOW, some_orders
 from executor_fake_ledger import RECORD, FakeLease, FakeLedger, FakeRoutes, Outcome
 from executor_memory_spool import MemorySpool
+from support.tenants import Nobody
 
 from schemas.codes import EntryKind, ErrorCode, FailureClass, Status
 from schemas.decision import Orders
@@ -27,7 +28,7 @@ from services.runtime.wakeup import Wakeups
 LOST = Broken(FailureClass.TIMEOUT_SENT)
 BUSY = Failure(FailureClass.OVERLOADED)
 REFUSED = Failure(FailureClass.REFUSED)
-WAKEUPS = Wakeups(Settings(DATABASE_URL="postgresql://nowhere", KAFKA_BOOTSTRAP_SERVERS="nowhere:9092"))
+WAKEUPS = Wakeups(Settings(DATABASE_URL="postgresql://nowhere", KAFKA_BOOTSTRAP_SERVERS="nowhere:9092"), Nobody())
 STARTED, FINISHED, VALIDATED, HELD = (
     EntryKind.ATTEMPT_STARTED,
     EntryKind.ATTEMPT_FINISHED,
@@ -94,7 +95,7 @@ class Bench:
             clock=lambda: self.clock.now,
             jitter=lambda: self.jitter,
             attempt_timeout_s=120.0,
-            in_doubt_cap_usd=self.in_doubt_cap_usd,
+            in_doubt_cap_usd=lambda tenant: self.in_doubt_cap_usd,
             count=self.events.append,
         )
         message = Routed(

@@ -20,6 +20,7 @@ from services.executor.adapter import Answer, Failure, WireRequest
 from services.executor.routes import CallResult
 from services.executor.store import AppendRequest, Aside, HeldRow, StoredJob
 from services.executor.transport import Broken
+from services.runtime import vault
 from services.runtime.chain import progress_of
 from services.runtime.keyring import RecordKey
 from services.runtime.ledger import ChainWriter, Entry, verify_chain
@@ -43,6 +44,9 @@ MAY_FOLLOW: Final[dict[str, set[EntryKind]]] = {
 }
 
 
+RECEIVED: Final = {"tenant": "acme", "source": {"topic": "waybill.requests", "partition": 0, "offset": 0}}
+
+
 @cache
 def _shape(kind: str) -> TypeAdapter[Any]:
     return TypeAdapter(DATA[EntryKind(kind)])
@@ -59,6 +63,8 @@ class FakeLedger:
         self.cancelled = False
         self.reads = 0
         self.contents: list[Content] = []
+        self.requests: list[Content] = []
+        """What was kept of requests; everything else is in :attr:`contents`."""
         self.held: list[HeldRow] = []
         self.asides: list[Aside] = []
         self.before_append: dict[EntryKind, Callable[[], None]] = {}
@@ -67,7 +73,7 @@ class FakeLedger:
         """Appends whose commit went through although its answer was lost: the second try finds them stored."""
         writer = ChainWriter(RECORD)
         for kind in (EntryKind.RECEIVED, EntryKind.CLASSIFIED, EntryKind.DECIDED):
-            writer.add(kind, {}, NOW)
+            writer.add(kind, RECEIVED if kind == EntryKind.RECEIVED else {}, NOW)
         self.chain = writer.entries
 
     # -- what the executor asks of the store ----------------------------------------------------------------------
@@ -122,7 +128,8 @@ class FakeLedger:
         self.chain += request.chain.entries
         assert verify_chain(self.chain) is None
         if request.content is not None:
-            self.contents.append(request.content)
+            kept = self.requests if request.content.kind == vault.REQUEST else self.contents
+            kept.append(request.content)
         if request.held is not None:
             self.held.append(request.held)
         return None

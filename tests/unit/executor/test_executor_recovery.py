@@ -21,8 +21,8 @@ from services.executor.recovery import Recovery
 from services.executor.store import AppendRequest
 from services.runtime import vault
 from services.runtime.kafka import Outgoing
-from services.runtime.keyring import MasterKeyError
 from services.runtime.ledger import ChainHead, Entry
+from services.runtime.master_keys import MasterKeyError
 from services.runtime.telemetry import Telemetry
 
 WAKE = Outgoing("somewhere", None, b"go on")

@@ -17,10 +17,11 @@ from support.usage import NO_USAGE
 
 from schemas.codes import FailureClass
 from services.executor.adapter import Answer, Failure, WireRequest
-from services.executor.routes import Routes, Secrets
+from services.executor.routes import Routes
 from services.executor.transport import Broken, Transport
 from services.policy import Catalog, Model, Provider
 from services.policy.prices import PriceSpec
+from services.runtime.secrets import Secrets
 
 CLAIM = UUID(int=9)
 ANSWER = b'{"model":"m","choices":[{"message":{"content":"Because."},"finish_reason":"stop"}]}'

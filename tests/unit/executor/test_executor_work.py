@@ -48,6 +48,17 @@ async def test_the_answer_is_kept_under_the_entry_whose_digest_covers_it(bench: 
     assert (data["output_entry"], data["output_digest"]) == (str(entry.entry_id), bench.ledger.key.digest(output))
 
 
+async def test_every_request_is_kept_as_sent_under_the_claim_whose_digest_covers_it(bench: Bench) -> None:
+    await bench.run(BUSY, an_answer())
+
+    claims = [entry for entry in bench.ledger.chain if entry.kind == STARTED]
+    assert [content[:3] for content in bench.ledger.requests] == [(RECORD, c.entry_id, vault.REQUEST) for c in claims]
+    for claim, content, (route, _) in zip(claims, bench.ledger.requests, bench.routes.calls, strict=True):
+        sent = bench.ledger.key.decrypt(claim.entry_id, vault.REQUEST, content.ciphertext)
+        assert sent == route.name.encode()
+        assert claim.content()["data"]["request_digest"] == bench.ledger.key.digest(sent)
+
+
 async def test_no_entry_holds_what_was_asked_or_answered(bench: Bench) -> None:
     bench.ledger.job = a_job(messages=[{"role": "user", "content": "a secret question"}])
     await bench.run(BUSY, an_answer("a secret answer"))

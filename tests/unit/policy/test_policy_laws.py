@@ -23,7 +23,7 @@ from policy_builders import (
 
 from schemas.decision import AppliedPolicy, Budgets, Decision
 from schemas.features import Features
-from services.policy import Circumstances, Health, Offer, Policy, Rule
+from services.policy import Circumstances, Health, Offer, Policy, Rule, TenantLimits
 from services.policy.condition import ConditionError
 from services.policy.effects import Effects
 from services.policy.restrictions import AMOUNTS, Restrictions, meet
@@ -233,3 +233,33 @@ def test_taking_tools_away_does_not_admit_models_without_tools() -> None:
     job = a_job(tools=TOOLS)
     assert "alpha/plain@eu" not in eligible(a_policy(a_rule(tools_allowed=[])), job)
     assert "alpha/plain@eu" in eligible(a_policy(), a_job())
+
+
+limits = st.none() | st.frozensets(st.sampled_from(["eu", "us", "nowhere"]), min_size=1)
+
+
+@given(rule_lists(), jobs, limits)
+def test_the_regions_of_a_tenant_only_narrow_and_are_told(
+    rules: list[Rule], job: Features, regions: frozenset[str] | None
+) -> None:
+    policy = a_policy(*rules)
+    free, bound = policy.decide(job), policy.decide(job, TenantLimits("sha256:v", regions))
+    assert (free.inputs.tenants, bound.inputs.tenants) == (None, "sha256:v")
+    told = [reason for reason in bound.reasons if reason.code == "tenant_regions"]
+    assert len(told) == (regions is not None)
+    if regions is None:
+        assert bound.model_copy(update={"inputs": free.inputs}) == free
+        return
+    if isinstance(bound, Decision):
+        assert {bound.route.region, *(fallback.route.region for fallback in bound.fallbacks)} <= regions
+        assert isinstance(free, Decision)
+
+
+@given(rule_lists(), jobs, st.lists(limits, min_size=1, max_size=4))
+def test_a_plan_remembered_for_one_tenant_is_not_anothers(
+    rules: list[Rule], job: Features, several: list[frozenset[str] | None]
+) -> None:
+    warm = a_policy(*rules)
+    for regions in [*several, *reversed(several)]:
+        agreed = TenantLimits("sha256:v", regions)
+        assert warm.decide(job, agreed).model_dump_json() == forgetful(warm).decide(job, agreed).model_dump_json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from proof_samples import KEY, proof_file
 
 from services.proof.errors import ProofError, ProofFileError
 from services.proof.note import SigningKey
-from services.proof.proof_file import ProofFile
+from services.proof.proof_file import Access, ProofFile
 
 Document = dict[str, Any]
 OTHER_KEY = SigningKey(KEY.public.name, Ed25519PrivateKey.generate())
@@ -58,6 +59,8 @@ def test_the_outside_verifier_is_short_and_imports_nothing_of_ours() -> None:
 def test_a_proof_survives_being_written_and_read() -> None:
     proof = proof_file()
     assert ProofFile.parse(proof.to_json()) == proof
+    read = replace(proof, access_log=(Access("ana", "2026-01-01T00:00:00+00:00", "ticket 12", "an id", "job"),))
+    assert ProofFile.parse(read.to_json()) == read
 
 
 def _in(part: str, change: Callable[[Any], Any], entry: int = 1) -> Callable[[Document], None]:

@@ -61,6 +61,10 @@ def test_what_is_no_deadline(text: str, says: str) -> None:
     [
         (["publish", "x", "--out", "y"], "--out"),
         (["publish", "x", "--format", "csv"], "--format"),
+        (["publish", "x", "--key-id", "k"], "--secret"),
+        (["publish", "x", "--secret", "S"], "--key-id"),
+        (["publish", "x", "--topics-of", "a", "--key-id", "k", "--secret", "S"], "--topics-of"),
+        (["publish", "x", "--topics-of", "UPPER"], "--topics-of"),
         (["cancel"], "ID"),
         (["cancel", "--key", "no-slash"], "--key"),
         (["cancel", "--key", "UPPER/key"], "--key"),

@@ -94,9 +94,10 @@ class Bench:
                 broker=nobody,
                 producer=producer,
                 pool=nobody,
-                master=nobody,
                 keyring=nobody,
+                tenant_keys=nobody,
                 wakeups=nobody,
+                tenants=nobody,
                 failure=self.failure,
             ),
         )

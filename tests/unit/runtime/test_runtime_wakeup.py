@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from runtime_chains import DECISION, FEATURES, RECORD, ChainBuilder, no_route
+from runtime_chains import AT, DECISION, FEATURES, RECORD, ChainBuilder, no_route
 from runtime_settings import make_settings
+from support.tenants import Nobody, some_tenants
 
 from schemas.codes import ErrorCode, Status, Verdict
 from schemas.decision import Orders
@@ -15,7 +16,8 @@ from services.runtime.kafka import Outgoing
 from services.runtime.ledger import Entry
 from services.runtime.wakeup import REPUBLISH, Wakeups
 
-WAKEUPS = Wakeups(make_settings(WAYBILL_TOPIC_PREFIX="prod."))
+TENANTS = Nobody()
+WAKEUPS = Wakeups(make_settings(WAYBILL_TOPIC_PREFIX="prod."), TENANTS)
 
 
 def decided(**how: Any) -> ChainBuilder:
@@ -210,3 +212,22 @@ def test_an_ending_may_name_a_field() -> None:
     assert (outcome.head.seq, outcome.head.hash) == head.head
     assert outcome.error is not None
     assert (outcome.error.code, outcome.error.field) == (ErrorCode.VALIDATION_FAILED, "response_format")
+
+
+@pytest.mark.parametrize(
+    ("came_on", "has_topics", "answered_on"),
+    [
+        ("prod.requests", False, "prod.results"),
+        ("prod.requests", True, "prod.results.acme"),
+        ("prod.requests.acme", True, "prod.results.acme"),
+        ("prod.requests.acme", False, "prod.results.acme"),
+        ("prod.requests.globex", False, "prod.results"),
+        ("prod.requests.globex", True, "prod.results.acme"),
+        ("elsewhere.requests.acme", False, "prod.results"),
+    ],
+)
+def test_a_tenant_with_topics_of_its_own_is_answered_there(came_on: str, has_topics: bool, answered_on: str) -> None:
+    wakeups = Wakeups(make_settings(WAYBILL_TOPIC_PREFIX="prod."), Nobody(some_tenants(acme={"topics": has_topics})))
+    received = {"tenant": "acme", "source": {"topic": came_on, "partition": 0, "offset": 1}}
+    assert wakeups.results_topic(received) == answered_on
+    assert wakeups.notice(received, RECORD, "accepted", AT).topic == answered_on

@@ -14,7 +14,11 @@ from services.standalone.state import StateFolder
 def test_the_real_plan_prepares_then_starts_the_simulator_then_the_services(tmp_path: Path) -> None:
     folder = StateFolder.at(tmp_path)
     plan = load_plan(DEFAULT_PLAN)(Surroundings(folder, Ports({}), "postgresql://db", "kafka:1"))
-    assert [arguments[3:] for arguments in plan.preparation.values()] == [("migrate",), ("topics", "apply")]
+    assert [arguments[3:] for arguments in plan.preparation.values()] == [
+        ("migrate",),
+        ("topics", "apply"),
+        ("tenant", "apply", "--reason", "waybill up"),
+    ]
     assert [[spec.name for spec in stage] for stage in plan.stages] == [["simulator"], list(SERVICES)]
     addresses = [spec.http_addr for stage in plan.stages for spec in stage]
     assert len(set(addresses)) == 5
