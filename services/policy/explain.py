@@ -90,9 +90,9 @@ def _after(decision: Decision, features: Features) -> str:
     if not decision.fallbacks:
         sentences.append("If that route fails, no other route takes over.")
     for when, group in groupby(decision.fallbacks, key=_when):
-        others = joined(_bare(fallback.route) for fallback in group)
-        order = ", in this order" if " and the model" in others else ""
-        sentences.append(f"If that route {failures_in_words(when)}, {others} may take over{order}.")
+        others = [_bare(fallback.route) for fallback in group]
+        order = ", in this order" if len(others) > 1 else ""
+        sentences.append(f"If that route {failures_in_words(when)}, {joined(others)} may take over{order}.")
     if features.operation == Operation.CHAT:
         sentences.append("A refusal to answer is never taken elsewhere.")
     if (stronger := decision.escalation) is not None:
