@@ -147,6 +147,17 @@ def failure_classes(names: list[str]) -> frozenset[FailureClass]:
     return frozenset(classes)
 
 
+class EscalationCause(StrEnum):
+    """What makes an answer uncertain enough to ask a stronger model."""
+
+    SCHEMA_INVALID = "schema_invalid"
+    LOW_CONFIDENCE = "low_confidence"
+    SELF_CHECK_FAILED = "self_check_failed"
+    DISAGREEMENT = "disagreement"
+    WEAK_RETRIEVAL = "weak_retrieval"
+    CITATIONS_INVALID = "citations_invalid"
+
+
 class EntryKind(StrEnum):
     """The kinds of entries in a record; what may follow what is in the table ``transition``."""
 

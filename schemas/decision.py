@@ -51,6 +51,9 @@ class Budgets(Part):
     max_attempts: int
     deadline_ms: Annotated[int, Field(description="milliseconds from the time received")]
     max_cost_usd: Usd
+    max_continuations: Annotated[
+        int, Field(description="how often an answer that the output cap cut off may be continued")
+    ] = 0
 
 
 class AppliedPolicy(Part):
@@ -64,6 +67,17 @@ class AppliedPolicy(Part):
     require_citations: bool
     human_review: bool
     retention: Literal["zero", "any"]
+    confirmation_suffices_for: Annotated[
+        list[str],
+        Field(description="of those that require approval: for which the backend's signed confirmation does as well"),
+    ] = []
+    tools_sandboxed: Annotated[list[str], Field(description="of those allowed: which run in the sandbox only")] = []
+    prompt_layout: Annotated[
+        Literal["standard", "isolated"], Field(description="isolated: documents stand apart from instructions")
+    ] = "standard"
+    logging: Annotated[
+        Literal["standard", "strict"], Field(description="strict: providers are asked to keep no log of the call")
+    ] = "standard"
 
 
 class Escalation(Part):
@@ -128,6 +142,9 @@ class Orders(Part):
     policy: AppliedPolicy
     fallbacks: list[Fallback]
     escalation: Escalation | None = None
+    shadows: Annotated[
+        list[Route], Field(description="where a copy of the job goes for comparison; no answer of theirs is a result")
+    ] = []
     estimate: Estimate
 
 
@@ -146,3 +163,7 @@ class NoRoute(Part):
     reasons: list[Reason]
     ruled_out: list[RuledOut]
     inputs: Inputs
+    waits_for: Annotated[
+        Literal["gate", "outage", "budget"] | None,
+        Field(description="what would give the job a route again, if policy lets it wait; null: it is rejected"),
+    ] = None

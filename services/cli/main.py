@@ -11,6 +11,7 @@ from rich.markup import escape
 from services.cli import cancel, classify, demo, deployment, feedback, keys, publish, stack, tenants
 from services.cli.export import commands as export
 from services.cli.facts import commands as facts
+from services.cli.policies import commands as policies
 from services.cli.records import held, record, replay
 from services.cli.verification import command as verification
 from services.cli.verification import proof_file
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 for group in (
     *(demo, stack, deployment, tenants, publish, cancel, feedback, classify),
-    *(record, replay, held, verification, proof_file, keys, facts, export),
+    *(record, replay, held, verification, proof_file, keys, facts, export, policies),
 ):
     group.register(app)
 

@@ -6,83 +6,29 @@ environment's part of addresses included, and stands in :attr:`Catalog.hash`.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, field_validator
 
 from schemas.decision import Route
 from services.policy.errors import CatalogError
-from services.policy.files import Spec, content_hash, parse, read_yaml
-from services.policy.prices import Price, PriceSpec, resolve, usd, usd_at_most
+from services.policy.files import Spec, content_hash, parse, parse_at
+from services.policy.places import Document
+from services.policy.prices import Price, Rates, resolve, usd, usd_at_most
+from services.policy.providers import Model, Name, Provider
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=128)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Capability = Literal["chat", "embed", "rerank", "tools", "structured"]
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-class Batch(Spec):
-    """A provider's batch interface: the share, 0 to 1, that it takes off the price."""
-
-    discount: Annotated[Decimal, Field(ge=0, le=1)]
-
-
-class Provider(Spec):
-    """An account at a provider. `secret` is the name of a secret, never its value; `retention_days` 0 keeps nothing."""
-
-    name: Name
-    description: str = ""
-    simulated: bool = False
-    adapter: Literal["openai-compatible"]
-    base_url: str | None
-    secret: str | None = None
-    headers: dict[str, str] = Field(default_factory=dict)
-    regions: Annotated[list[Name], Field(min_length=1)]
-    retention_days: Annotated[int, Field(ge=0)]
-    batch: Batch | None = None
-    base_url_template: str | None = None
-    """The address as it stands in the file; set at load."""
-    unavailable: str | None = None
-    """Why it cannot be called here, in words, ``None`` when it can; set at load."""
-
-    @field_validator("retention_days", mode="before")
-    @classmethod
-    def _zero_is_a_word(cls, value: Any) -> Any:
-        return 0 if value == "zero" else value
-
-
-class Model(Spec):
-    """A model at a provider; `quality` is 0 to 1 by task family, with a ``default``; `latency_ms` a typical call."""
-
-    provider: Name
-    name: Name
-    version: str
-    capabilities: Annotated[frozenset[Capability], Field(min_length=1)]
-    context_window: Annotated[int, Field(ge=1)]
-    max_output_tokens: Annotated[int, Field(ge=0)]
-    quality: dict[str, Share]
-    latency_ms: Annotated[int, Field(ge=0)]
-    price: PriceSpec
-
-    @field_validator("quality")
-    @classmethod
-    def _has_a_default(cls, value: dict[str, float]) -> dict[str, float]:
-        if "default" not in value:
-            raise ValueError("needs a default, for tasks without a figure of their own")
-        return value
-
-    def quality_for(self, task: str) -> float:
-        """Return the quality, 0 to 1, expected in a task family."""
-        return self.quality.get(task, self.quality["default"])
+_VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
 
 class _File(Spec):
     version: Literal[1]
+    prices_as_of: dt.date | None = None
     expected_output_tokens: dict[str, Annotated[int, Field(ge=0)]]
     providers: dict[Name, dict[str, Any]]
     models: Annotated[list[dict[str, Any]], Field(min_length=1)]
@@ -93,6 +39,15 @@ class _File(Spec):
         if "default" not in value:
             raise ValueError("needs a default, for tasks without a figure of their own")
         return value
+
+
+class _Canonical(Spec):
+    """A catalog as it is kept: everything resolved, so that neither a price table nor an environment is needed."""
+
+    providers: dict[Name, Provider]
+    models: list[Model]
+    prices: dict[str, list[tuple[int, int, int, int, int, int]]]
+    expected_output_tokens: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,37 +64,82 @@ class Catalog:
     """All providers, models and prices; immutable."""
 
     def __init__(
-        self, providers: list[Provider], models: list[Model], expected_output_tokens: Mapping[str, int]
+        self,
+        providers: list[Provider],
+        models: list[Model],
+        expected_output_tokens: Mapping[str, int],
+        *,
+        prices: Mapping[tuple[str, str, str], Price] | None = None,
     ) -> None:
-        """Take parsed parts; raises :class:`CatalogError` when they do not fit together."""
+        """Take parsed parts; raises :class:`CatalogError` when they do not fit together.
+
+        `prices` are by provider, model and tier; without them they are looked up.
+        """
         self.providers: dict[str, Provider] = {provider.name: provider for provider in providers}
         self.models: dict[tuple[str, str], Model] = {}
         self._expected_output_tokens = dict(expected_output_tokens)
-        self._prices: dict[tuple[str, str, str], Price] = {}
+        self._prices: dict[tuple[str, str, str], Price] = dict(prices or {})
         for model in models:
-            self._add(model)
+            self._add(model, priced=prices is not None)
         # Batch tiers are for jobs of the class `batch` only; who chooses sees to that.
         self.offers: tuple[Offer, ...] = tuple(
             sorted(self._offers(), key=lambda offer: (offer.route.name, offer.route.tier))
         )
-        self.hash: str = content_hash(self._content())
+        self.hash: str = content_hash(self.content())
 
     @classmethod
     def load(cls, path: Path, environ: Mapping[str, str]) -> Catalog:
         """Read a catalog file; raises :class:`~services.policy.errors.PolicyError` naming the entry that is wrong."""
-        file = parse(_File, read_yaml(path), where=str(path), error=CatalogError)
+        document = Document.read(path)
+        file = parse_at(_File, document, error=CatalogError)
         providers = [
-            parse(Provider, {**fields, "name": name}, where=f"{path}: provider {name}", error=CatalogError)
-            for name, fields in file.providers.items()
+            parse_at(
+                Provider,
+                document,
+                steps=("providers", name),
+                what=f"provider {name}",
+                error=CatalogError,
+                also={"name": name},
+            )
+            for name in file.providers
         ]
         models = [
-            parse(Model, fields, where=f"{path}: model {fields.get('name', number)}", error=CatalogError)
-            for number, fields in enumerate(file.models, start=1)
+            parse_at(
+                Model,
+                document,
+                steps=("models", number),
+                what=f"model {fields.get('name', number + 1)}",
+                error=CatalogError,
+                also=_dated(fields, file.prices_as_of),
+            )
+            for number, fields in enumerate(file.models)
         ]
         try:
             return cls([_resolved(provider, environ) for provider in providers], models, file.expected_output_tokens)
         except CatalogError as error:
-            raise CatalogError(f"{path}: {error}", hint=error.hint) from error
+            where = document.at(("models", error.model)) if error.model is not None else path
+            raise CatalogError(f"{where}: {error}", hint=error.hint) from error
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Catalog:
+        """Return the catalog that :meth:`content` told; with `environ`, its addresses resolved in it.
+
+        Without `environ` nothing can be called with it, but every decision can be made again.
+        """
+        kept = parse(_Canonical, content, where="catalog", error=CatalogError)
+        prices: dict[tuple[str, str, str], Price] = {}
+        for key, bands in kept.prices.items():
+            provider, model, tier = key.split("/")
+            prices[provider, model, tier] = Price(tuple(Rates(*band) for band in bands))
+        providers = list(kept.providers.values())
+        if environ is not None:
+            providers = [_resolved(provider, environ) for provider in providers]
+        return cls(providers, kept.models, kept.expected_output_tokens, prices=prices)
+
+    def reachable(self) -> Catalog:
+        """Return this catalog as if every provider's address resolved: for judging what does not depend on that."""
+        providers = [provider.model_copy(update={"unavailable": None}) for provider in self.providers.values()]
+        return Catalog(providers, list(self.models.values()), self._expected_output_tokens, prices=self._prices)
 
     def provider(self, name: str) -> Provider:
         """Return a provider; raises :class:`CatalogError` on an unknown one."""
@@ -193,17 +193,25 @@ class Catalog:
         """Return how many output tokens an answer in a task family is expected to have."""
         return self._expected_output_tokens.get(task, self._expected_output_tokens["default"])
 
-    def _add(self, model: Model) -> None:
-        if model.provider not in self.providers:
-            raise CatalogError(f"model {model.name}: its provider {model.provider!r} is not in the catalog.")
+    def _add(self, model: Model, *, priced: bool) -> None:
+        place = len(self.models)
+        if (provider := self.providers.get(model.provider)) is None:
+            raise CatalogError(
+                f"model {model.name}: its provider {model.provider!r} is not in the catalog.", model=place
+            )
         if (key := (model.provider, model.name)) in self.models:
-            raise CatalogError(f"model {model.name}: is there twice for provider {model.provider!r}.")
-        batch = self.providers[model.provider].batch
-        try:
-            standard, discounted = resolve(model.price, discount=batch.discount if batch else None)
-        except ValueError as error:
-            raise CatalogError(f"model {model.name}: price: {error}.") from error
+            raise CatalogError(f"model {model.name}: is there twice for provider {model.provider!r}.", model=place)
+        if unknown := sorted(set(model.regions or ()) - set(provider.regions)):
+            raise CatalogError(
+                f"model {model.name}: the provider {model.provider} is not in {', '.join(unknown)}.", model=place
+            )
         self.models[key] = model
+        if priced:
+            return
+        try:
+            standard, discounted = resolve(model.price, discount=provider.batch.discount if provider.batch else None)
+        except ValueError as error:
+            raise CatalogError(f"model {model.name}: price: {error}.", model=place) from error
         self._prices[(*key, "standard")] = standard
         if discounted is not None:
             self._prices[(*key, "batch")] = discounted
@@ -214,27 +222,41 @@ class Catalog:
         for (provider, name), model in self.models.items():
             for tier in tiers:
                 if (price := self._prices.get((provider, name, tier))) is not None:
-                    for region in self.providers[provider].regions:
+                    for region in model.regions or self.providers[provider].regions:
                         route = Route(provider=provider, model=name, version=model.version, region=region, tier=tier)
                         offers.append(Offer(self.providers[provider], model, route, price))
         return offers
 
-    def _content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
+        """Return everything that a decision can depend on, as JSON; :attr:`hash` covers it."""
         # An address counts as it stands in the file and by whether it resolves, so that the same files have the same
         # hash wherever the endpoint listens; prices count as resolved, so that a new price table shows.
+        # What is as it would be if it were left out is left out: a field of a later release changes no hash.
         models = [
-            {**model.model_dump(mode="json"), "capabilities": sorted(model.capabilities)}
+            {**model.model_dump(mode="json", exclude_defaults=True), "capabilities": sorted(model.capabilities)}
             for model in self.models.values()
         ]
         return {
             "providers": {
-                name: provider.model_dump(mode="json", exclude={"base_url"})
+                name: {
+                    **provider.model_dump(
+                        mode="json", exclude={"base_url", "base_url_template"}, exclude_defaults=True
+                    ),
+                    "base_url": provider.base_url_template or provider.base_url,
+                }
                 for name, provider in self.providers.items()
             },
             "models": sorted(models, key=lambda model: (model["provider"], model["name"])),
-            "prices": {"/".join(key): price.bands for key, price in self._prices.items()},
+            "prices": {"/".join(key): [list(band) for band in price.bands] for key, price in self._prices.items()},
             "expected_output_tokens": self._expected_output_tokens,
         }
+
+
+def _dated(fields: dict[str, Any], date: dt.date | None) -> dict[str, Any]:
+    price = fields.get("price")
+    if date is None or not isinstance(price, dict) or "as_of" in price:
+        return {}
+    return {"price": {"as_of": date, **price}}
 
 
 def _resolved(provider: Provider, environ: Mapping[str, str]) -> Provider:
@@ -244,4 +266,4 @@ def _resolved(provider: Provider, environ: Mapping[str, str]) -> Provider:
         why = f"its address needs {' and '.join(missing)}, which is not set" if missing else "it has no address"
         return provider.model_copy(update={"base_url_template": template, "base_url": None, "unavailable": why})
     address = _VARIABLE.sub(lambda found: environ[found[1]], template)
-    return provider.model_copy(update={"base_url_template": template, "base_url": address})
+    return provider.model_copy(update={"base_url_template": template, "base_url": address, "unavailable": None})

@@ -1,116 +1,140 @@
-"""The choice among a plan's candidates: what fits the job's size and money, then tier, cost, latency and quality."""
+"""The choice among a plan's candidates, and the decision that it makes: pure, deterministic, and with its reasons."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final
 
 from schemas.codes import ErrorCode, LatencyClass
-from schemas.decision import Decision, Estimate, Fallback, Inputs, NoRoute, Reason, RuledOut
+from schemas.decision import (
+    AppliedPolicy,
+    Budgets,
+    Decision,
+    Escalation,
+    Estimate,
+    Fallback,
+    Inputs,
+    NoRoute,
+    Reason,
+    RuledOut,
+)
 from schemas.features import Features
-from services.policy.candidates import Candidate
+from services.policy.aliases import Pick
+from services.policy.candidates import LAST, Candidate
+from services.policy.circumstances import ORDINARY, Circumstances, MoneyLeft
+from services.policy.fitting import Fit, closed_in_words, fit
+from services.policy.following import escalation, fallbacks, shadows, when_of
 from services.policy.plan import Plan
 from services.policy.prices import usd, usd_at_most
-from services.policy.wording import dollars
-
-MAX_FALLBACKS: Final = 2
+from services.policy.wording import dollars, joined
 
 
-_Fit = tuple[int, int, int]
-"""Preference, expected cost in pico-dollars, and place among the plan's candidates: in the order of choice."""
-
-
-def choose(plan: Plan, features: Features, inputs: Inputs) -> Decision | NoRoute:
+def choose(plan: Plan, features: Features, inputs: Inputs, now: Circumstances = ORDINARY) -> Decision | NoRoute:
     """Return the decision for a job under its plan; pure and deterministic."""
     ruled_out = list(plan.ruled_out)
     tokens = features.input_tokens
-    fitting, over_budget = _fitting(plan, tokens, ruled_out)
+    pick = _pick(plan, now)
+    found = fit(plan, tokens, now, pick, ruled_out)
     reasons = [
         reason
         if isinstance(reason, Reason)
         else Reason(code=reason[0].code, rule=reason[0].id, text=reason[1].render(features))
         for reason in plan.reasons
     ]
-    if not fitting:
-        failure = _failure(plan, only_money=over_budget)
-        return NoRoute(policy=plan.policy, reasons=[failure, *reasons], ruled_out=ruled_out, inputs=inputs)
-    _, expected_pico, place = fitting[0]
-    best = plan.candidates[place]
+    if not found.order:
+        failure, waits_for = _failure(plan, found, now.money)
+        return NoRoute(
+            policy=plan.policy, reasons=[failure, *reasons], ruled_out=ruled_out, inputs=inputs, waits_for=waits_for
+        )
+    _, expected, place = found.order[0]
+    best, others = plan.candidates[place], [plan.candidates[place] for _, _, place in found.order[1:]]
     line = best.line(tokens)
-    cost = usd(expected_pico)
+    cost = usd(expected)
     if plan.wish is not None:
         reasons.append(_on_wish(plan.wish, best, ruled_out))
-    reasons.append(_on_choice(plan, best, cost, len(fitting)))
-    # Built from parts that were validated already: validating them again would double the cost of a remembered plan.
-    return Decision.model_construct(
+    reasons.append(_on_choice(plan, best, cost, _rivals(found), pick))
+    takeovers = fallbacks(best, others)
+    stronger = escalation(plan, best, others, tokens, found.budget_pico)
+    policy = plan.policy
+    if plan.gates_by_route:
+        policy = _with_risk_budgets(policy, [best, *takeovers, *([stronger] if stronger else [])], reasons)
+    costs = [cost for _, cost, _ in found.order]
+    return Decision(
         route=best.route,
-        budgets=plan.budgets,
-        policy=plan.policy,
-        fallbacks=_fallbacks(best, [plan.candidates[place] for _, _, place in fitting[1:]]),
-        escalation=None,
+        budgets=_budgets(plan, found, now.money, reasons),
+        policy=policy,
+        fallbacks=[Fallback(route=other.route, when=when_of(best, other)) for other in takeovers],
+        escalation=None if stronger is None else _escalation(plan, stronger),
+        shadows=shadows(plan, best, now.record, tokens, found.budget_pico),
         reasons=reasons,
         ruled_out=ruled_out,
-        estimate=Estimate.model_construct(
+        estimate=Estimate(
             input_tokens=tokens,
             output_tokens=best.expected_output_tokens,
             cost_usd=cost,
-            dearest_usd=usd(max(expected for _, expected, _ in fitting)),
-            cheapest_usd=usd(min(expected for _, expected, _ in fitting)),
+            dearest_usd=usd(max(costs)),
+            cheapest_usd=usd(min(costs)),
             worst_case_usd=usd_at_most(tokens * line.worst_per_token + line.worst_output),
         ),
         inputs=inputs,
     )
 
 
-def _fitting(plan: Plan, tokens: int, ruled_out: list[RuledOut]) -> tuple[list[_Fit], bool]:
-    """Return the candidates that fit, best first, and whether money kept any out; adds the others to `ruled_out`."""
-    fitting: list[_Fit] = []
-    over_budget = False
-    too_long = tokens > plan.budgets.max_input_tokens
-    budget = plan.max_cost_pico
-    for place, candidate in enumerate(plan.candidates):
-        line = candidate.lines[0] if len(candidate.lines) == 1 else candidate.line(tokens)
-        worst = tokens * line.worst_per_token + line.worst_output
-        if not too_long and tokens <= candidate.context_left and worst <= budget:
-            fitting.append((candidate.preference, tokens * line.expected_per_token + line.expected_output, place))
-            continue
-        if too_long:
-            rule = plan.limited_by["max_input_tokens"]
-            text = f"the job has {tokens:,} input tokens, and {plan.budgets.max_input_tokens:,} are allowed"
-        elif tokens > candidate.context_left:
-            most = candidate.max_output_tokens
-            rule = "catalog"
-            text = (
-                f"{tokens:,} input tokens and up to {most:,} output tokens do not fit its context of "
-                f"{candidate.context_left + most:,}"
-            )
-        else:
-            over_budget = True
-            rule = plan.limited_by["max_cost_usd"]
-            allowed = dollars(plan.budgets.max_cost_usd)
-            text = f"one attempt can cost {dollars(usd_at_most(worst))}, and {allowed} are allowed"
-        ruled_out.append(RuledOut(route=candidate.label, rule=rule, text=text))
-    fitting.sort()
-    return fitting, over_budget
+def _escalation(plan: Plan, to: Candidate) -> Escalation:
+    assert plan.escalation is not None, "a stronger model was looked for"
+    return Escalation(on=[str(cause) for cause in plan.escalation.on], to=to.route, max=plan.escalation.max)
 
 
-def _fallbacks(best: Candidate, others: list[Candidate]) -> list[Fallback]:
-    elsewhere = [other for other in others if other.route.provider != best.route.provider]
-    if len(elsewhere) < MAX_FALLBACKS:
-        elsewhere += [other for other in others if other.route.provider == best.route.provider]
-    return [other.fallback for other in elsewhere[:MAX_FALLBACKS]]
+def _pick(plan: Plan, now: Circumstances) -> Pick | None:
+    if now.record is None or plan.alias is None or not plan.alias[1].shares:
+        return None
+    return plan.alias[1].pick(plan.alias[0], now.record)
 
 
-def _failure(plan: Plan, *, only_money: bool) -> Reason:
+def _budgets(plan: Plan, found: Fit, money: MoneyLeft | None, reasons: list[Reason]) -> Budgets:
+    if money is None or found.budget_pico == plan.max_cost_pico:
+        return plan.budgets
+    left = usd(found.budget_pico)
+    text = f"All attempts together may cost {dollars(left)}, which is what the tenant has left in {money.window}."
+    reasons.append(Reason(code="budget_nearly_spent", rule="budget", text=text))
+    return plan.budgets.model_copy(update={"max_cost_usd": left})
+
+
+def _with_risk_budgets(policy: AppliedPolicy, used: list[Candidate], reasons: list[Reason]) -> AppliedPolicy:
+    """Return the policy with what the risk budgets of the routes themselves ask for: a job may end on any of them."""
+    gated = frozenset().union(*[candidate.gated for candidate in used if candidate.gated])
+    more = sorted(gated & (set(policy.tools_allowed) - set(policy.requires_approval_for)))
+    if not more:
+        return policy
+    text = f"On the routes that this job may take, the tools {joined(more)} are not called without anybody's word."
+    reasons.append(Reason(code="route_risk_budget", rule="routes", text=text))
+    return policy.model_copy(
+        update={
+            "requires_approval_for": sorted([*policy.requires_approval_for, *more]),
+            "confirmation_suffices_for": sorted([*policy.confirmation_suffices_for, *more]),
+        }
+    )
+
+
+def _failure(plan: Plan, found: Fit, money: MoneyLeft | None) -> tuple[Reason, str | None]:
+    """Return the first reason of a decision without a route, and what the job may wait for."""
     if plan.unknown_alias is not None:
-        return Reason(code=ErrorCode.NO_ROUTE, rule="alias", text=f"There is no alias {plan.unknown_alias!r}.")
-    if only_money:
-        return Reason(
-            code=ErrorCode.BUDGET_EXCEEDED,
-            rule=plan.limited_by["max_cost_usd"],
-            text=f"No permitted route can answer for the {dollars(plan.budgets.max_cost_usd)} that this job may cost.",
-        )
-    return Reason(code=ErrorCode.NO_ROUTE, text="Every route is ruled out.")
+        return Reason(code=ErrorCode.NO_ROUTE, rule="alias", text=f"There is no alias {plan.unknown_alias!r}."), None
+    if "closed" in found.kept_out:
+        gated = all(closed.by == "gate" for closed in found.closed)
+        what = joined(dict.fromkeys(closed_in_words(closed) for closed in found.closed))
+        text = f"No route that this job may take can be called now: {what}."
+        rule = "gate" if gated else "health"
+        return Reason(code=ErrorCode.NO_ROUTE, rule=rule, text=text), rule if gated else "outage"
+    if "window" in found.kept_out and money is not None:
+        text = f"What the tenant has left in {money.window} does not reach for any route that this job may take."
+        waits = "budget" if plan.holds_over_budget else None
+        return Reason(code=ErrorCode.BUDGET_EXCEEDED, rule="budget", text=text), waits
+    if "money" in found.kept_out:
+        rule = plan.limited_by["max_cost_usd"]
+        allowed = dollars(plan.budgets.max_cost_usd)
+        text = f"No permitted route can answer for the {allowed} that this job may cost."
+        return Reason(code=ErrorCode.BUDGET_EXCEEDED, rule=rule, text=text), None
+    return Reason(code=ErrorCode.NO_ROUTE, text="Every route is ruled out."), None
 
 
 def _on_wish(wish: str, best: Candidate, ruled_out: list[RuledOut]) -> Reason:
@@ -130,14 +154,24 @@ def _is_called(wish: str, route: str) -> bool:
     return wish in (provider_and_model.partition("/")[2], provider_and_model, route)
 
 
-def _on_choice(plan: Plan, best: Candidate, cost: Decimal, eligible: int) -> Reason:
+def _rivals(found: Fit) -> int:
+    """Return how many routes the first one was chosen among: those that only ever take over are none of them."""
+    if found.order[-1][0] < LAST or found.order[0][0] >= LAST:
+        return len(found.order)
+    return sum(preference < LAST for preference, _, _ in found.order)
+
+
+def _on_choice(plan: Plan, best: Candidate, cost: Decimal, eligible: int, pick: Pick | None) -> Reason:
     route = best.route
     if eligible == 1:
         place = "the only eligible route"
     elif best.wished:
         place = "the cheapest eligible route with the model asked for"
+    elif pick is not None and best.choice == pick.choice:
+        place = f"where this job goes: {pick.words}"
     elif plan.latency_class is LatencyClass.BATCH and route.tier == "batch":
         place = f"the cheapest of {eligible:,} eligible routes that gives a discount for batches"
     else:
         place = f"the cheapest of {eligible:,} eligible routes"
-    return Reason(code="chosen", text=f"{route.name} is {place}; it is expected to cost {dollars(cost)}.")
+    text = f"{route.name} is {place}; it is expected to cost {dollars(cost)}."
+    return Reason(code="chosen", rule=None, text=text)

@@ -8,6 +8,7 @@ nested macros, whose work grows with a power of the lists' lengths.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any, Final
 
 import cel
@@ -20,8 +21,21 @@ _FUNCTIONS: Final = frozenset(
     {"size", "contains", "startsWith", "endsWith", "matches", "min", "max"}
     | {"int", "uint", "double", "string", "bytes", "timestamp", "duration"}
 )
+_PARTS: Final = re.compile(
+    r"(?P<string>\"\"\".*?\"\"\"|\'\'\'.*?\'\'\'|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')|(?P<gap>(?:\s|//[^\n]*)+)",
+    re.DOTALL,
+)
 _STRING: Final = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
 _MACRO: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)")
+
+
+class ConditionSourceError(ValueError):
+    """A condition cannot be compiled; `line` and `column` of its text, from 1, are where."""
+
+    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
 
 
 class ConditionError(Exception):
@@ -32,23 +46,35 @@ class Condition:
     """A compiled condition; `reads` are the features that it looks at."""
 
     def __init__(self, source: str) -> None:
-        """Compile `source`; raises ``ValueError`` in words for people."""
+        """Compile `source`; raises :class:`ConditionSourceError` in words for people."""
         if len(source) > MAX_CHARACTERS:
-            raise ValueError(f"the condition is longer than {MAX_CHARACTERS:,} characters")
+            raise ConditionSourceError(f"the condition is longer than {MAX_CHARACTERS:,} characters")
         self.source = source
         try:
             self._program = cel.compile(source)
         except ValueError as error:
-            raise ValueError(f"the condition {source!r} is not CEL: {_first_problem(str(error))}") from error
-        bare = _STRING.sub('""', source)
-        if _nests_macros(bare):
-            raise ValueError("a macro (all, exists, exists_one, map, filter) may not stand inside another one")
+            raise ConditionSourceError(
+                f"the condition {normal(source)!r} is not CEL: {_first_problem(str(error))}", *_position(str(error))
+            ) from error
+        bare = _STRING.sub(lambda found: '"' + "_" * (len(found[0]) - 2) + '"', source)
+        if nested := _nested_macro(bare):
+            raise ConditionSourceError(
+                "a macro (all, exists, exists_one, map, filter) may not stand inside another one", *_at(source, nested)
+            )
         names = set(self._program.variables()) - set(_MACRO.findall(bare))
         if unknown := sorted(names - ATTRIBUTES):
-            raise ValueError(f"the condition reads {', '.join(unknown)}, which no job has")
+            near = get_close_matches(unknown[0], ATTRIBUTES, n=1)
+            raise ConditionSourceError(
+                f"the condition reads {', '.join(unknown)}, which no job has"
+                + (f"; did you mean {near[0]}?" if near else ""),
+                *_at(source, _first(bare, unknown[0])),
+            )
         called = {name for name in self._program.functions() if name.isidentifier() and "_" not in name}
         if unknown := sorted(called - _FUNCTIONS):
-            raise ValueError(f"the condition calls {', '.join(unknown)}, which does not exist")
+            raise ConditionSourceError(
+                f"the condition calls {', '.join(unknown)}, which does not exist",
+                *_at(source, _first(bare, unknown[0])),
+            )
         self.reads: frozenset[str] = frozenset(names)
 
     def holds(self, context: cel.Context) -> bool:
@@ -67,7 +93,28 @@ def _first_problem(text: str) -> str:
     return found[1] if found else text.splitlines()[0]
 
 
-def _nests_macros(bare: str) -> bool:
+def normal(source: str) -> str:
+    """Return a condition in one written form: without comments, with single spaces."""
+    return _PARTS.sub(lambda part: part["string"] or " ", source).strip()
+
+
+def _position(text: str) -> tuple[int, int]:
+    found = re.search(r"<input>:(\d+):(\d+):", text)
+    return (int(found[1]), int(found[2])) if found else (1, 1)
+
+
+def _at(source: str, offset: int) -> tuple[int, int]:
+    before = source[:offset]
+    return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
+
+
+def _first(bare: str, name: str) -> int:
+    found = re.search(rf"\b{re.escape(name)}\b", bare)
+    return found.start() if found else 0
+
+
+def _nested_macro(bare: str) -> int:
+    """Return where a macro stands inside another one, 0 for nowhere."""
     for macro in _MACRO.finditer(bare):
         depth = 1
         for position in range(macro.end(), len(bare)):
@@ -75,5 +122,5 @@ def _nests_macros(bare: str) -> bool:
             if depth == 0:
                 break
             if _MACRO.match(bare, position):
-                return True
-    return False
+                return position
+    return 0

@@ -28,6 +28,11 @@ class BundleError(PolicyError):
 class CatalogError(PolicyError):
     """The catalog is not valid."""
 
+    def __init__(self, message: str = "", *, hint: str = "", model: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.model = model
+        """The place among the models of the one that is wrong, where it is one."""
+
 
 class AliasError(PolicyError):
     """The aliases are not valid."""

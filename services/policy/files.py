@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.policy.errors import FileError, PolicyError
+from services.policy.errors import PolicyError
+from services.policy.places import Document, Steps
 
 
 class Spec(BaseModel):
@@ -23,41 +24,9 @@ class Spec(BaseModel):
 SpecT = TypeVar("SpecT", bound=BaseModel)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML says that keys are unique, PyYAML keeps the last one silently: here a repeated key is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is repeated", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds; raises :class:`FileError` naming file and line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise FileError(
-            f"{path}: cannot be read: {reason}.", hint="Point WAYBILL_CONFIG_DIR at the folder that holds it."
-        ) from error
-    try:
-        # The loader is a SafeLoader; only the check for repeated keys is added.
-        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise FileError(f"{path}{line}: {error.problem}.") from error
-    except yaml.YAMLError as error:
-        raise FileError(f"{path}: is not YAML: {error}.") from error
-    if not isinstance(content, dict):
-        raise FileError(f"{path}: has to be a mapping at its top level.")
-    return content
+    """Return the mapping that a YAML file holds; raises :class:`FileError` naming file, line and column."""
+    return Document.read(path).content
 
 
 def parse(spec: type[SpecT], content: Any, *, where: str, error: type[PolicyError]) -> SpecT:
@@ -65,14 +34,74 @@ def parse(spec: type[SpecT], content: Any, *, where: str, error: type[PolicyErro
     try:
         return spec.model_validate(content)
     except ValidationError as invalid:
-        problems = "; ".join(
-            f"{'.'.join(str(step) for step in problem['loc']) or 'here'}: {problem['msg']}"
-            for problem in invalid.errors(include_url=False, include_input=False)
-        )
-        raise error(f"{where}: {problems}.") from invalid
+        raise error(f"{where}: {'; '.join(_problems(invalid, spec))}.") from invalid
+
+
+def parse_at(
+    spec: type[SpecT],
+    document: Document,
+    *,
+    steps: Steps = (),
+    what: str = "",
+    error: type[PolicyError],
+    also: Mapping[str, Any] | None = None,
+) -> SpecT:
+    """Return the part of a document at `steps`, with the fields `also`, as `spec`.
+
+    Raises `error` with one line for each thing that is wrong: its place, `what` it belongs to, its field, and why.
+    """
+    content: Any = document.content
+    for step in steps:
+        content = content[step]
+    try:
+        return spec.model_validate(content if also is None else {**content, **also})
+    except ValidationError as invalid:
+        places = [document.at((*steps, *problem["loc"])) for problem in invalid.errors(include_url=False)]
+        subject = f"{what}: " if what else ""
+        lines = [
+            f"{place}: {subject}{problem}." for place, problem in zip(places, _problems(invalid, spec), strict=True)
+        ]
+        raise error("\n".join(lines)) from invalid
 
 
 def content_hash(content: Any) -> str:
     """Return ``sha256:…`` of JSON-like content; equal content has an equal hash, however its keys are ordered."""
-    encoded = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return f"sha256:{hashlib.sha256(encoded).hexdigest()}"
+    return f"sha256:{hashlib.sha256(canonical(content)).hexdigest()}"
+
+
+def canonical(content: Any) -> bytes:
+    """Return JSON-like content in the one form that its hash covers."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _problems(invalid: ValidationError, spec: type[BaseModel]) -> list[str]:
+    return [
+        f"{'.'.join(str(step) for step in problem['loc']) or 'here'}: {_in_words(problem, spec)}"
+        for problem in invalid.errors(include_url=False, include_input=False)
+    ]
+
+
+def _in_words(problem: Any, spec: type[BaseModel]) -> str:
+    match problem["type"]:
+        case "extra_forbidden":
+            name = str(problem["loc"][-1])
+            near = get_close_matches(name, _fields(spec), n=1)
+            return f"there is no field {name!r} here" + (f"; did you mean {near[0]!r}?" if near else "")
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return str(problem["msg"]).removeprefix("Value error, ")
+        case _:
+            return str(problem["msg"])
+
+
+def _fields(spec: type[BaseModel]) -> list[str]:
+    """Return the names of a model's fields, and of those of the models in it."""
+    names: list[str] = []
+    for name, field in spec.model_fields.items():
+        names.append(name)
+        inner = field.annotation
+        for kind in (inner, *getattr(inner, "__args__", ())):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                names += _fields(kind)
+    return names

@@ -15,19 +15,20 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
-import cel
-
-from schemas.codes import LatencyClass
+from schemas.codes import LatencyClass, Operation
 from schemas.decision import AppliedPolicy, Budgets, Reason, RuledOut
 from schemas.features import Features
-from services.policy.aliases import Aliases
+from services.policy.aliases import Alias, Aliases
 from services.policy.bundle import Bundle, Rule
-from services.policy.candidates import Candidate, CandidateFinder
+from services.policy.candidates import Bounds, Candidate, CandidateFinder
 from services.policy.catalog import Catalog
-from services.policy.condition import ConditionError
+from services.policy.effects import EscalationSpec
+from services.policy.matching import REMEMBERED as RULES_REMEMBERED
+from services.policy.matching import Fired, Matcher
 from services.policy.prices import pico
+from services.policy.reasons import default_limits, lowered, rule_error, tenant_regions, tools_removed
 from services.policy.restrictions import AMOUNTS, Restrictions, meet
-from services.policy.wording import Wording, dollars, duration, joined
+from services.policy.wording import Wording
 
 REMEMBERED: Final = 1_024
 """Plans kept; with 50 routes in the catalog one takes about 25 KB."""
@@ -56,26 +57,44 @@ class Plan:
     budgets: Budgets
     reasons: tuple[Reason | tuple[Rule, Wording], ...]
     candidates: tuple[Candidate, ...]
+    shadows: dict[int, Candidate]
     ruled_out: tuple[RuledOut, ...]
+    alias: tuple[str, Alias] | None
     wish: str | None
     unknown_alias: str | None
     max_cost_pico: int
     limited_by: dict[str, str]
     """For each amount of the budgets, who set it: a rule, ``job`` or ``defaults``."""
+    escalation: EscalationSpec | None
+    holds_over_budget: bool
+    bounds: Bounds | None
+    gates_by_route: bool
+    """Whether the risk budget of a route itself asks for somebody's word."""
 
 
 class Planner:
     """Makes plans from a bundle, a catalog and aliases, and remembers the most recent ones."""
 
-    def __init__(self, bundle: Bundle, catalog: Catalog, aliases: Aliases, *, remembered: int = REMEMBERED) -> None:
-        """Take the inputs; `remembered` is how many plans are kept, 0 for none."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        catalog: Catalog,
+        aliases: Aliases,
+        *,
+        remembered: int = REMEMBERED,
+        rules_remembered: int | None = None,
+    ) -> None:
+        """Take the inputs; `remembered` is how many plans are kept, 0 for none; `rules_remembered` counts rules so."""
         self._bundle = bundle
+        self._aliases = aliases
         read = sorted(bundle.reads | _FILTERED_BY)
         scalars = [name for name in read if name not in _CONTAINERS]
         self._containers = [(attrgetter(name), _CONTAINERS[name]) for name in read if name in _CONTAINERS]
         self._scalars = attrgetter(*scalars)
         self._names = (*scalars, *(name for name in read if name in _CONTAINERS))
-        self._finder = CandidateFinder(catalog, aliases)
+        rules = min(remembered, RULES_REMEMBERED) if rules_remembered is None else rules_remembered
+        self._matcher = Matcher(bundle.rules, _thaw, remembered=rules)
+        self._finder = CandidateFinder(bundle, catalog, aliases)
         self._plan = lru_cache(maxsize=remembered)(self._make)
 
     def plan(self, features: Features, regions: frozenset[str] | None = None) -> Plan:
@@ -84,72 +103,69 @@ class Planner:
             self._scalars(features), tuple([freeze(value(features)) for value, freeze in self._containers]), regions
         )
 
+    def fired(self, features: Features) -> list[Fired]:
+        """Return the rules that apply to a job, in the order of their ids."""
+        values = (*self._scalars(features), *[freeze(value(features)) for value, freeze in self._containers])
+        return self._matcher.fired(dict(zip(self._names, values, strict=True)))
+
     def _make(self, scalars: tuple[Any, ...], containers: tuple[Any, ...], regions: frozenset[str] | None) -> Plan:
-        job = {name: _thaw(name, value) for name, value in zip(self._names, scalars + containers, strict=True)}
+        frozen = dict(zip(self._names, scalars + containers, strict=True))
+        job = {name: _thaw(name, value) for name, value in frozen.items()}
         latency_class = LatencyClass(job["latency_class"])
-        fired, reasons = self._fired(job)
-        sources = [("defaults", self._bundle.defaults[latency_class]), ("job", _own_limits(job))]
+        defaults, own = self._bundle.defaults[latency_class], _own_limits(job)
+        fired = self._matcher.fired(frozen)
+        sources = [("defaults", defaults), ("job", own)]
+        reasons: list[Reason | tuple[Rule, Wording]] = [default_limits(latency_class, defaults)]
         if regions is not None:
             sources.append(("tenant", Restrictions(allow_regions=regions)))
-            reasons.append(_tenant_regions(regions))
-        sources += [(rule.id, rule.restrictions) for rule in fired]
-        limits = meet(restrictions for _, restrictions in sources)
+            reasons.append(tenant_regions(regions))
+        sources += [(rule.id, rule.restrictions) for rule, _ in fired]
+        limits = meet([restrictions for _, restrictions in sources])
         limited_by = {name: _tightest(name, getattr(limits, name), sources) for name in AMOUNTS}
         policy = self._applied(job, limits)
         budgets = Budgets(**{name: getattr(limits, name) for name in AMOUNTS})
-        candidates, ruled_out, unknown_alias = self._finder.permitted(job, limits, sources)
+        fit_output = meet([defaults, own]).max_output_tokens
+        assert fit_output is not None, "every latency class has its ceilings"
+        permitted = self._finder.permitted(job, limits, fit_output, sources)
+        alias = job["alias"] or self._aliases.default
+        asks = job["operation"] == Operation.CHAT and not limits.no_escalation
         return Plan(
             latency_class=latency_class,
             policy=policy,
             budgets=budgets,
             reasons=(
-                _default_limits(latency_class, self._bundle.defaults[latency_class]),
                 *reasons,
-                *_lowered(job, budgets, limited_by),
-                *_tools_removed(job, policy, sources),
+                *(_said(one) for one in fired),
+                *lowered(job, budgets, limited_by),
+                *tools_removed(job, policy, sources),
             ),
-            candidates=candidates,
-            ruled_out=ruled_out,
+            candidates=permitted.candidates,
+            shadows=permitted.shadows,
+            ruled_out=permitted.ruled_out,
+            alias=None if permitted.unknown_alias else (alias, self._aliases.aliases[alias]),
             wish=job["model"],
-            unknown_alias=unknown_alias,
+            unknown_alias=permitted.unknown_alias,
             max_cost_pico=pico(budgets.max_cost_usd),
             limited_by=limited_by,
+            escalation=self._bundle.classes[latency_class].escalation if asks else None,
+            holds_over_budget=not limits.reject_over_budget,
+            bounds=Bounds.of(permitted.candidates),
+            gates_by_route=any(found.gated for found in permitted.candidates),
         )
-
-    def _fired(self, job: dict[str, Any]) -> tuple[list[Rule], list[Reason | tuple[Rule, Wording]]]:
-        context = cel.Context()
-        context.update({name: job[name] for name in self._bundle.reads})
-        fired: list[Rule] = []
-        reasons: list[Reason | tuple[Rule, Wording]] = []
-        for rule in self._bundle.rules:
-            try:
-                if not rule.condition.holds(context):
-                    continue
-            except ConditionError as error:
-                reasons.append(
-                    Reason(
-                        code="rule_error",
-                        rule=rule.id,
-                        text=f"The condition of this rule could not be evaluated ({error}), so that the rule applies: "
-                        f"{rule.spec.description}",
-                    )
-                )
-            else:
-                text = rule.wording.fixed
-                reasons.append(
-                    (rule, rule.wording) if text is None else Reason(code=rule.code, rule=rule.id, text=text)
-                )
-            fired.append(rule)
-        return fired, reasons
 
     def _applied(self, job: dict[str, Any], limits: Restrictions) -> AppliedPolicy:
         tools = [tool for tool in sorted(set(job["tools"])) if limits.allows_tool(tool)]
+        gated = [tool for tool in tools if limits.needs_word(tool)]
         return AppliedPolicy(
             bundle=self._bundle.hash,
             risk_tier=job["risk_tier"],
             safety_mode="strict" if limits.strict else "standard",
             tools_allowed=tools,
-            requires_approval_for=[tool for tool in tools if limits.needs_approval(tool)],
+            requires_approval_for=gated,
+            confirmation_suffices_for=[tool for tool in gated if not limits.needs_person(tool)],
+            tools_sandboxed=[tool for tool in tools if limits.needs_sandbox(tool)],
+            prompt_layout="isolated" if limits.isolated else "standard",
+            logging="strict" if limits.strict_logging else "standard",
             require_citations=limits.require_citations,
             human_review=limits.human_review,
             retention="zero" if limits.zero_retention else "any",
@@ -177,7 +193,7 @@ def _own_limits(job: dict[str, Any]) -> Restrictions:
     return Restrictions(
         allow_regions=None if job["regions"] is None else frozenset(job["regions"]),
         allow_providers=None if job["providers"] is None else frozenset(job["providers"]),
-        zero_retention=job["retention"] == "zero",
+        max_retention_days=0 if job["retention"] == "zero" else None,
         max_output_tokens=job["max_output_tokens"],
         max_tool_calls=job["max_tool_calls"],
         max_cost_usd=None if job["max_cost_usd"] is None else Decimal(job["max_cost_usd"]),
@@ -188,49 +204,9 @@ def _tightest(name: str, value: Any, sources: list[tuple[str, Restrictions]]) ->
     return next(source for source, restrictions in sources if getattr(restrictions, name) == value)
 
 
-def _default_limits(latency_class: LatencyClass, limits: Restrictions) -> Reason:
-    return Reason(
-        code="default_limits",
-        rule="defaults",
-        text=f"A {latency_class} job may take {duration(limits.deadline_ms or 0)}, {limits.max_attempts} attempts and "
-        f"{dollars(limits.max_cost_usd or Decimal(0))} unless something below allows less.",
-    )
-
-
-def _tenant_regions(regions: frozenset[str]) -> Reason:
-    return Reason(
-        code="tenant_regions",
-        rule="tenant",
-        text=f"What was agreed with this tenant allows its jobs in {joined(sorted(regions))} alone.",
-    )
-
-
-def _lowered(job: dict[str, Any], budgets: Budgets, limited_by: dict[str, str]) -> list[Reason]:
-    asked = {
-        "max_output_tokens": (job["max_output_tokens"], "output tokens"),
-        "max_tool_calls": (job["max_tool_calls"], "tool calls"),
-        "max_cost_usd": (None if job["max_cost_usd"] is None else Decimal(job["max_cost_usd"]), "US dollars"),
-    }
-    return [
-        Reason(
-            code="cap_lowered",
-            rule=limited_by[name],
-            text=f"The job asked for at most {wanted:,f} {unit}, and {allowed:,f} are allowed."
-            if isinstance(wanted, Decimal)
-            else f"The job asked for at most {wanted:,} {unit}, and {allowed:,} are allowed.",
-        )
-        for name, (wanted, unit) in asked.items()
-        if wanted is not None and (allowed := getattr(budgets, name)) < wanted
-    ]
-
-
-def _tools_removed(job: dict[str, Any], policy: AppliedPolicy, sources: list[tuple[str, Restrictions]]) -> list[Reason]:
-    removed = sorted(set(job["tools"]) - set(policy.tools_allowed))
-    reasons = []
-    for source, restrictions in sources:
-        by_this = [tool for tool in removed if not restrictions.allows_tool(tool)]
-        if by_this:
-            text = f"The tools {joined(by_this)} were asked for and are not allowed."
-            reasons.append(Reason(code="tools_removed", rule=source, text=text))
-            removed = [tool for tool in removed if tool not in by_this]
-    return reasons
+def _said(fired: Fired) -> Reason | tuple[Rule, Wording]:
+    rule, error = fired
+    if error is not None:
+        return rule_error(rule, error)
+    text = rule.wording.fixed
+    return (rule, rule.wording) if text is None else Reason(code=rule.code, rule=rule.id, text=text)

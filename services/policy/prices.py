@@ -12,7 +12,7 @@ from typing import Annotated, Final, NamedTuple
 
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices, TimeOfDateConstraint
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.policy.files import Spec
 
@@ -21,7 +21,14 @@ _NANO: Final = Decimal("1e-9")
 _PRICED_BY_SOMETHING_ELSE: Final = ("requests_kcount", "input_mchars")
 """Units of ``genai-prices`` that every call pays and tokens do not tell; a price with them would be too low here."""
 
-UsdPerMillion = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
+
+def plain(amount: Decimal) -> Decimal:
+    """Return an amount without trailing zeros: one written form for each value."""
+    return Decimal(format(amount.normalize(), "f"))
+
+
+UsdPerMillion = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6), AfterValidator(plain)]
+UsdPerRequest = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=9), AfterValidator(plain)]
 
 
 class GenaiPrice(Spec):
@@ -31,25 +38,51 @@ class GenaiPrice(Spec):
     model: str
 
 
-class PriceSpec(Spec):
-    """A price as the catalog gives it: explicit US dollars per million tokens, or a name to look up, as of a date."""
+class Amounts(Spec):
+    """US dollars per million tokens of each kind, and per request; what is left out is not said."""
 
-    as_of: dt.date
-    genai_prices: GenaiPrice | None = None
     input: UsdPerMillion | None = None
     cached_input: UsdPerMillion | None = None
     cache_write: UsdPerMillion | None = None
     output: UsdPerMillion | None = None
+    request: UsdPerRequest | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether at least one amount is given."""
+        return self != Amounts()
+
+
+class Override(Amounts):
+    """Amounts that replace others from a date on: a negotiated price, or one that the price table has not yet."""
+
+    since: dt.date
+    why: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class PriceSpec(Amounts):
+    """A price as the catalog gives it: explicit amounts, or a name to look up, as of a date; and what overrides it."""
+
+    as_of: dt.date
+    genai_prices: GenaiPrice | None = None
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def explicit(self) -> Amounts:
+        """The amounts that the price itself gives."""
+        return Amounts(**{name: getattr(self, name) for name in Amounts.model_fields})
 
 
 class Rates(NamedTuple):
-    """Pico-dollars per token, for calls with more than `above` input tokens."""
+    """Pico-dollars per token and per call, for calls with more than `above` input tokens."""
 
     above: int
     input: int
     cached_input: int
     cache_write: int
     output: int
+    request: int = 0
+    """Of each call, whatever its size."""
 
     @property
     def dearest_input(self) -> int:
@@ -81,12 +114,13 @@ class Price(NamedTuple):
             + cached_tokens * rates.cached_input
             + cache_write_tokens * rates.cache_write
             + output_tokens * rates.output
+            + rates.request
         )
 
     def worst_pico(self, input_tokens: int, output_tokens: int) -> int:
         """Return the most that a call can cost in pico-dollars: nothing cached, or all of it written to a cache."""
         rates = self.rates(input_tokens)
-        return input_tokens * rates.dearest_input + output_tokens * rates.output
+        return input_tokens * rates.dearest_input + output_tokens * rates.output + rates.request
 
     def discounted(self, discount: Decimal) -> Price:
         """Return this price with a share of it, 0 to 1, taken off."""
@@ -116,29 +150,56 @@ def pico(amount: Decimal) -> int:
 
 def resolve(spec: PriceSpec, *, discount: Decimal | None) -> tuple[Price, Price | None]:
     """Return the standard price and, with a `discount`, the batch tier's; raises ``ValueError`` in words for people."""
+    published: Price | None = None
     if spec.genai_prices is None:
-        standard = _explicit(spec)
-        return standard, None if discount is None else standard.discounted(discount)
-    if any(amount is not None for amount in (spec.input, spec.cached_input, spec.cache_write, spec.output)):
-        raise ValueError("give either genai_prices or explicit amounts, not both")
-    model = _look_up(spec.genai_prices)
-    # A fixed date, never today's: the same files and the same package give the same prices on any day.
-    when = dt.datetime.combine(spec.as_of, dt.time(), dt.UTC)
-    standard = _from_genai(model.get_prices(when))
+        standard = Price((_rates(spec.explicit),))
+    elif spec.explicit.any:
+        raise ValueError("give either genai_prices or explicit amounts, not both; overrides go with either")
+    else:
+        model = _look_up(spec.genai_prices)
+        # A fixed date, never today's: the same files and the same package give the same prices on any day.
+        when = dt.datetime.combine(spec.as_of, dt.time(), dt.UTC)
+        standard = _from_genai(model.get_prices(when))
+        if discount is not None:
+            published = _from_genai(model.get_prices(when, {"processing": "batch"}))
+    overrides = sorted((found for found in spec.overrides if found.since <= spec.as_of), key=lambda found: found.since)
+    for override in overrides:
+        standard = Price(tuple(_overridden(band, override) for band in standard.bands))
     if discount is None:
         return standard, None
-    published = _from_genai(model.get_prices(when, {"processing": "batch"}))
-    return standard, published if published != standard else standard.discounted(discount)
+    # A published batch price says nothing of a price of one's own: with overrides, the discount is taken off those.
+    if published is None or published == standard or overrides:
+        return standard, standard.discounted(discount)
+    return standard, published
 
 
-def _explicit(spec: PriceSpec) -> Price:
-    if spec.input is None:
-        raise ValueError("the price needs input (US dollars per million tokens) or genai_prices")
-    cached = spec.input if spec.cached_input is None else spec.cached_input
-    write = spec.input if spec.cache_write is None else spec.cache_write
-    return Price(
-        (Rates(0, *(_per_token(amount) for amount in (spec.input, cached, write, spec.output or Decimal(0)))),)
+def _rates(amounts: Amounts) -> Rates:
+    if amounts.input is None and amounts.request is None:
+        raise ValueError(
+            "the price needs input (US dollars per million tokens), request (US dollars per call) or genai_prices"
+        )
+    plain = amounts.input or Decimal(0)
+    cached = plain if amounts.cached_input is None else amounts.cached_input
+    write = plain if amounts.cache_write is None else amounts.cache_write
+    return Rates(
+        above=0,
+        input=_per_token(plain),
+        cached_input=_per_token(cached),
+        cache_write=_per_token(write),
+        output=_per_token(amounts.output or Decimal(0)),
+        request=pico(amounts.request or Decimal(0)),
     )
+
+
+def _overridden(band: Rates, override: Override) -> Rates:
+    given = {
+        name: _per_token(amount)
+        for name in ("input", "cached_input", "cache_write", "output")
+        if (amount := getattr(override, name)) is not None
+    }
+    if override.request is not None:
+        given["request"] = pico(override.request)
+    return band._replace(**given)
 
 
 def _look_up(name: GenaiPrice) -> ModelInfo:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from string import Formatter
 from typing import Any, Final
 
+from schemas.codes import DataClass
 from schemas.features import Features
 
 _NAMES: Final[dict[str, tuple[str, str]]] = {
@@ -69,6 +70,17 @@ def joined(words: Iterable[str]) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
+def either(words: Iterable[str]) -> str:
+    """Return words as a sentence offers them: ``a, b or c``."""
+    *head, last = list(words) or ["nothing"]
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def times(number: int) -> str:
+    """Return how often, in words."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """Return a number with its noun."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
@@ -90,6 +102,8 @@ def evidence(features: Features) -> str:
         return "the sender declared it so"
     if features.domains:
         return f"it is about {joined(sorted(features.domains))} matters"
+    if features.data_class in (DataClass.CONFIDENTIAL, DataClass.REGULATED):
+        return "it was recognised as such"
     return "nothing sensitive was found in it"
 
 

@@ -18,6 +18,8 @@ WAKEUP: Final = "tests/unit/runtime/test_runtime_wakeup.py"
 PLACES: Final = "tests/integration/test_keyring_places.py"
 FEEDBACK: Final = "tests/integration/test_recorder_feedback.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
+CHOICE: Final = "tests/unit/policy/test_policy_choice.py"
+LAWS: Final = "tests/unit/policy/test_policy_laws.py"
 ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
 
@@ -192,6 +194,27 @@ MUTANTS: Final = (
         "        JOIN record.transition t ON t.after = coalesce(p.kind, '') AND t.kind = i.kind\n",
         "",
         suite=FENCE,
+    ),
+    Mutant(
+        "a rule that caps the output lets a job fit",
+        "services/policy/plan.py",
+        "        fit_output = meet([defaults, own]).max_output_tokens\n",
+        "        fit_output = limits.max_output_tokens\n",
+        suite=CHOICE,
+    ),
+    Mutant(
+        "two rules allow what each of them allows",
+        "services/policy/restrictions.py",
+        '"allow_residency", "allow_hosting"})',
+        '"allow_residency"})',
+        suite=LAWS,
+    ),
+    Mutant(
+        "a condition that fails does not apply",
+        "services/policy/matching.py",
+        "        return Fired(rule, str(error))\n",
+        "        return None if error else None\n",
+        suite=LAWS,
     ),
     Mutant(
         "any signature is a right one",

@@ -11,11 +11,25 @@ from hypothesis import strategies as st
 
 from schemas.codes import DataClass, LatencyClass
 from schemas.features import Features
-from services.policy import Alias, Aliases, Bundle, Catalog, Model, Policy, Provider, Rule, Target
+from services.policy import (
+    Alias,
+    Aliases,
+    Bundle,
+    Catalog,
+    Circumstances,
+    Closed,
+    Health,
+    Model,
+    MoneyLeft,
+    Policy,
+    Provider,
+    Rule,
+    Target,
+)
 from services.policy.bundle import RuleSpec
+from services.policy.effects import AllCapsSpec
 from services.policy.plan import Planner
 from services.policy.prices import PriceSpec
-from services.policy.restrictions import AllCapsSpec
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 ENVIRON = {"WAYBILL_SIMULATOR_URL": "http://127.0.0.1:4000"}
@@ -85,11 +99,11 @@ def a_catalog() -> Catalog:
     """Return three providers: alpha cheap, beta with batches and 30 days' retention, gamma in two regions and dear."""
     providers = [
         a_provider("alpha"),
-        a_provider("beta", retention_days=30, batch={"discount": "0.5"}),
-        a_provider("gamma", regions=["eu", "us"]),
+        a_provider("beta", retention_days=30, batch={"discount": "0.5"}, residency=["us"]),
+        a_provider("gamma", regions=["eu", "us"], hosting="private"),
     ]
     models = [
-        a_model("alpha", "small"),
+        a_model("alpha", "small", tool_reliability=0.9),
         a_model("alpha", "plain", capabilities={"chat"}, price=a_price("0.5", 1)),
         a_model("beta", "small", price=a_price("1.5", 3)),
         a_model("gamma", "large", price=a_price(5, 10), quality={"default": 0.9}, context_window=400_000),
@@ -106,16 +120,36 @@ def a_bundle(*rules: Rule, **caps: Any) -> Bundle:
         "max_attempts": 6,
         "deadline_ms": 172_800_000,
         "max_cost_usd": "1",
+        "max_continuations": 2,
+        "escalation": {"on": ["low_confidence"]},
     }
     return Bundle(rules, dict.fromkeys(LatencyClass, AllCapsSpec.model_validate({**fields, **caps})))
 
 
-def a_policy(*rules: Rule, catalog: Catalog | None = None, **caps: Any) -> Policy:
-    """Return a policy whose default alias has every model of the catalog behind it."""
+def a_policy(
+    *rules: Rule, catalog: Catalog | None = None, aliases: dict[str, Alias] | None = None, **caps: Any
+) -> Policy:
+    """Return a policy whose default alias has every model of the catalog behind it, beside other aliases."""
     catalog = catalog or a_catalog()
-    everything = [Target(provider=provider, model=model) for provider, model in catalog.models]
-    aliases = {"everything": Alias(targets=everything), "first": Alias(targets=everything[:1])}
-    return Policy(a_bundle(*rules, **caps), catalog, Aliases(version=1, default="everything", aliases=aliases))
+    everything = tuple(Target(provider=provider, model=model) for provider, model in catalog.models)
+    named = {"everything": Alias(targets=everything), "first": Alias(targets=everything[:1]), **(aliases or {})}
+    if {"alpha", "beta", "gamma"} <= catalog.providers.keys():
+        named.setdefault("shared", shared_alias())
+    return Policy(a_bundle(*rules, **caps), catalog, Aliases(version=1, default="everything", aliases=named))
+
+
+def shared_alias(**parts: Any) -> Alias:
+    """Return an alias with weights, a canary, a shadow and fallbacks of its own, some of them changed."""
+    fields: dict[str, Any] = {
+        "targets": [
+            {"provider": "alpha", "model": "small", "weight": 3},
+            {"provider": "beta", "model": "small", "weight": 1},
+        ],
+        "canary": {"provider": "gamma", "model": "large", "region": "eu", "share": 0.25},
+        "shadows": [{"provider": "gamma", "model": "large", "share": 0.5}],
+        "fallbacks": [{"provider": "alpha", "model": "plain", "when": ["rate_limit"]}],
+    }
+    return Alias.model_validate({**fields, **parts})
 
 
 def forgetful(policy: Policy) -> Policy:
@@ -152,6 +186,20 @@ def effects(draw: st.DrawFn) -> dict[str, Any]:
         "require_citations": st.booleans(),
         "human_review": st.booleans(),
         "min_quality": st.sampled_from([0.0, 0.6, 0.8]),
+        "allow_models": st.lists(st.sampled_from(["alpha/*", "*/small", "gamma/large"]), max_size=2, unique=True),
+        "deny_models": st.lists(st.sampled_from(["alpha/plain", "*/large"]), max_size=2, unique=True),
+        "allow_residency": st.lists(st.sampled_from(["eu", "us"]), max_size=2, unique=True),
+        "allow_hosting": st.lists(st.sampled_from(["shared", "private", "self-hosted"]), max_size=2, unique=True),
+        "require_capabilities": st.lists(st.sampled_from(["tools", "structured"]), max_size=2, unique=True),
+        "min_tool_reliability": st.sampled_from([0.0, 0.5, 0.95]),
+        "max_latency_ms": st.sampled_from([50, 100, 500]),
+        "requires_confirmation_for": _SOME_TOOLS,
+        "unattended_tools": _SOME_TOOLS,
+        "tools_sandboxed": _SOME_TOOLS,
+        "prompt_layout": st.sampled_from(["standard", "isolated"]),
+        "logging": st.sampled_from(["standard", "strict"]),
+        "escalation": st.sampled_from(["allowed", "none"]),
+        "over_budget": st.sampled_from(["any", "reject"]),
         "caps": st.fixed_dictionaries(
             {},
             optional={
@@ -159,12 +207,15 @@ def effects(draw: st.DrawFn) -> dict[str, Any]:
                 "max_output_tokens": st.integers(1, 8_000),
                 "max_tool_calls": st.integers(0, 20),
                 "max_attempts": st.integers(1, 6),
+                "max_continuations": st.integers(0, 3),
                 "deadline_ms": st.integers(1, 10**9),
                 "max_cost_usd": st.sampled_from(["0", "0.003", "0.01", "0.05", "2"]),
             },
         ),
     }
-    return draw(st.fixed_dictionaries({}, optional=optional))
+    # A few at a time: of rules that do everything at once, each hides what the others do.
+    names = draw(st.lists(st.sampled_from(sorted(optional)), max_size=4, unique=True))
+    return {name: draw(optional[name]) for name in names}
 
 
 @st.composite
@@ -182,7 +233,7 @@ jobs: st.SearchStrategy[Features] = st.builds(
     tools=st.lists(st.sampled_from(TOOLS), max_size=3, unique=True),
     structured_output=st.booleans(),
     user_tier=st.sampled_from([None, "gold", "free"]),
-    alias=st.sampled_from([None, "first", "unknown"]),
+    alias=st.sampled_from([None, None, "first", "shared", "unknown"]),
     model=st.sampled_from([None, "small", "beta/small", "gamma/large@us", "missing"]),
     max_output_tokens=st.sampled_from([None, 100, 6_000]),
     max_cost_usd=st.sampled_from([None, "0.004", "5"]),
@@ -191,4 +242,18 @@ jobs: st.SearchStrategy[Features] = st.builds(
     data_class=st.sampled_from(DataClass),
     domains=st.lists(st.sampled_from(["legal", "medical"]), max_size=2, unique=True),
     findings=st.dictionaries(st.sampled_from(["email", "iban"]), st.integers(1, 5), max_size=2),
+)
+
+circumstances: st.SearchStrategy[Circumstances] = st.builds(
+    Circumstances,
+    record=st.none() | st.uuids().map(str),
+    health=st.lists(
+        st.builds(
+            Closed,
+            st.sampled_from(["all", "alpha", "gamma", "beta/small@eu", "gamma/large@us"]),
+            st.sampled_from(["gate", "outage"]),
+        ),
+        max_size=2,
+    ).map(Health.of),
+    money=st.none() | st.builds(MoneyLeft, st.sampled_from([Decimal(0), Decimal("0.01"), Decimal(9)]), st.just("May")),
 )

@@ -91,6 +91,76 @@ def test_a_route_is_ruled_out_in_words(job: dict[str, Any], route: str, rule: st
     assert words in said[1]
 
 
+@pytest.mark.parametrize(
+    ("effects", "route", "words"),
+    [
+        ({"allow_residency": ["eu"]}, "beta/small@eu", "beta keeps data in us, and only eu is allowed for that"),
+        ({"max_retention_days": 7}, "beta/small@eu", "beta keeps data for 30 days, and 7 at most"),
+        (
+            {"allow_hosting": ["self-hosted", "private"]},
+            "alpha/small@eu",
+            "has to be private or self",
+        ),
+        ({"allow_models": ["*/small"]}, "gamma/large@eu", "gamma/large is not among those allowed (*/small)"),
+        ({"deny_models": ["gamma/*"]}, "gamma/large@us", "gamma/large is not allowed"),
+        ({"require_capabilities": ["tools"]}, "alpha/plain@eu", "lacks what is asked for: tools"),
+        ({"max_latency_ms": 50}, "alpha/small@eu", "a call takes it 100 ms, and 50 ms are allowed"),
+    ],
+)
+def test_a_rule_rules_out_in_words(effects: dict[str, Any], route: str, words: str) -> None:
+    rule, text = why_not(a_policy(a_rule("strict", **effects)).decide(a_job()), route)
+    assert rule == "strict"
+    assert words in text
+
+
+def test_tools_ask_for_models_that_are_known_to_call_them_reliably() -> None:
+    policy = a_policy(a_rule("reliable", min_tool_reliability=0.8))
+    assert routed(policy).route.model == "plain"
+    decision = routed(policy, tools=["calculator"])
+    assert decision.route.name == "alpha/small@eu"
+    assert why_not(decision, "beta/small@eu") == (
+        "reliable",
+        "its reliability with tools is not known, and 0.8 is asked for",
+    )
+
+
+def test_a_rule_that_caps_the_output_makes_no_job_fit() -> None:
+    terse = a_rule("terse", caps={"max_output_tokens": 10})
+    assert why_not(routed(a_policy(terse), input_tokens=97_000), "alpha/small@eu")[0] == "catalog"
+    assert refused(a_policy(terse), max_cost_usd="0.004").reasons[0].code == "budget_exceeded"
+    assert routed(a_policy(), max_cost_usd="0.004", max_output_tokens=10)  # what the job itself asks for may
+
+
+def test_a_batch_service_that_may_take_longer_than_the_job_has_is_left() -> None:
+    hurried = a_policy(a_rule("hurry", caps={"deadline_ms": 3_600_000}))
+    decision = routed(hurried, latency_class="batch", providers=["beta"])
+    assert decision.route.tier == "standard"
+    assert why_not(decision, "beta/small@eu (batch)") == (
+        "hurry",
+        "its batch service may take 24 hours, and the job has 1 hour",
+    )
+
+
+def test_the_tiers_of_a_route_are_no_fallbacks_of_each_other() -> None:
+    decision = routed(a_policy(), latency_class="batch", providers=["beta", "gamma"])
+    assert (decision.route.name, decision.route.tier) == ("beta/small@eu", "batch")
+    assert [fallback.route.name for fallback in decision.fallbacks] == ["gamma/large@eu", "gamma/large@us"]
+
+
+def test_a_route_is_one_fallback_at_whichever_tier() -> None:
+    decision = routed(a_policy(), latency_class="batch", model="alpha/small", providers=["alpha", "beta"])
+    tiers = [(fallback.route.name, fallback.route.tier) for fallback in decision.fallbacks]
+    assert tiers == [("beta/small@eu", "batch"), ("alpha/plain@eu", "standard")]
+
+
+def test_a_price_that_was_kept_is_the_price() -> None:
+    content = a_catalog().content()
+    content["prices"]["alpha/plain/standard"][0][1] *= 100
+    kept = a_policy(catalog=Catalog.from_content(content))
+    assert kept.catalog.hash != a_catalog().hash
+    assert routed(kept).route.name == "alpha/small@eu"
+
+
 def test_a_rule_that_rules_out_is_named_and_the_first_by_id() -> None:
     policy = a_policy(a_rule("b-rule", deny_providers=["beta"]), a_rule("a-rule", retention="zero"))
     assert why_not(routed(policy), "beta/small@eu") == (

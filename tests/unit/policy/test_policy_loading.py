@@ -124,19 +124,27 @@ BROKEN = [
     (
         "policies/x.yaml",
         "rules: [{id: r, description: d, when: 'data_clas == \"x\"', effects: {}}]",
-        "x.yaml: rule r: .*data_clas",
+        r"x.yaml:2:40: rule r: .*data_clas, .*did you mean data_class\?",
     ),
-    ("policies/x.yaml", "rules: [{id: r, description: d, when: 'true &&', effects: {}}]", "x.yaml: rule r: .*not CEL"),
-    ("policies/x.yaml", "rules: [{id: r, description: d, when: 'nope(task)', effects: {}}]", "x.yaml: rule r: .*nope"),
+    (
+        "policies/x.yaml",
+        "rules: [{id: r, description: d, when: 'true &&', effects: {}}]",
+        r"x.yaml:2:47: rule r: .*not CEL",
+    ),
+    (
+        "policies/x.yaml",
+        "rules: [{id: r, description: d, when: 'nope(task)', effects: {}}]",
+        r"x.yaml:2:40: rule r: .*nope",
+    ),
     (
         "policies/x.yaml",
         "rules: [{id: r, description: d, when: 'tools.exists(a, tools.exists(b, a == b))', effects: {}}]",
-        "x.yaml: rule r: a macro",
+        r"x.yaml:2:61: rule r: a macro",
     ),
     (
         "policies/x.yaml",
         "rules: [{id: r, description: d, when: 'true', effects: {retension: zero}}]",
-        "rule r: .*retension",
+        r"x.yaml:2:57: rule r: effects.retension: .*did you mean 'retention'\?",
     ),
     (
         "policies/x.yaml",
@@ -151,8 +159,8 @@ BROKEN = [
         "rule r: the text speaks of",
     ),
     ("policies/default.yaml", "rules: []", "no defaults for latency class background and batch"),
-    ("policies/x.yaml", "rules: []\nrules: []", "x.yaml, line 3: the key 'rules' is repeated"),
-    ("policies/x.yaml", "rules: [", "x.yaml, line"),
+    ("policies/x.yaml", "rules: []\nrules: []", "x.yaml:3:1: the key 'rules' is repeated"),
+    ("policies/x.yaml", "rules: [", "x.yaml:3:1: expected"),
     (
         "aliases.yaml",
         "default: a\naliases: {b: {targets: [{provider: simulator, model: sim-ok}]}}",
@@ -178,7 +186,7 @@ def test_what_is_wrong_is_named(folder: Path, name: str, content: str, words: st
 def test_a_model_of_no_provider_is_named(folder: Path) -> None:
     catalog = folder / "catalog.yaml"
     catalog.write_text(catalog.read_text().replace("provider: simulator-b", "provider: elsewhere"))
-    with pytest.raises(PolicyError, match=r"catalog.yaml: model sim-ok: .*'elsewhere'"):
+    with pytest.raises(PolicyError, match=r"catalog.yaml:\d+:5: model sim-ok: .*'elsewhere'"):
         Policy.load(folder, ENVIRON)
 
 
