@@ -113,7 +113,7 @@ async def test_the_erased_are_gone_and_the_others_are_not(
             unread = [person.job() for person in erased]
             await publish(stack.settings, messages(stack.settings(), unread))
             for point in STEPS:
-                faults.arm(point, passing=chance.randint(1, 2))
+                faults.arm(point)  # its first passing: whatever else dies, each erasure passes it
             commands = [group.create_task(_erase_by_command(stack, person)) for person in erased[:BY_COMMAND]]
             await _ask(stack, erased[BY_COMMAND:])
             await _until_asked(stack, tenant, len(erased))
@@ -146,7 +146,7 @@ async def test_the_erased_are_gone_and_the_others_are_not(
     logged = {record_id for line in lines for record_id in line.records}
     assert {r for r, chain in chains.items() if chain[-1].kind == EntryKind.ERASED} <= logged
     await _signed_and_verified(stack)
-    assert any(faults.struck(point) for point in STEPS)
+    assert all(faults.struck(point) for point in STEPS)
     assert min(endings["succeeded"], endings["cancelled content_erased"]) > 0, "some had ended, some were in work"
 
 
