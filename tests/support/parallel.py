@@ -15,23 +15,28 @@ from xdist.scheduler import LoadScopeScheduling
 
 LONGEST_FIRST: Final = ("tests/chaos", "tests/e2e", "tests/mutation", "tests/integration", "tests/simulation")
 """In this order, so that no process has a long share left when the others have none."""
-FIRST_STACK: Final = frozenset({"test_fault_points", "test_rebalance"})
-"""The fault tests that go to one stack. The others, about as long together, go to another."""
-OWN_STACK: Final = frozenset({"test_no_content_escapes"})
+STACKS: Final = {
+    "tests/chaos, one stack": ("test_fault_points", "test_oracle", "test_rebalance", "test_release"),
+    "tests/chaos, another stack": (
+        *("test_erasure", "test_kill_services", "test_paused"),
+        *("test_servers_restart", "test_supervisor_death"),
+    ),
+    "tests/e2e, its stack": (
+        *("test_bad_input", "test_each_ending", "test_facts_of_many"),
+        *("test_openai_batch_file", "test_replay_after_outage"),
+    ),
+}
+"""Which modules use a stack together. One that is missing here would start a stack for itself alone."""
+_SHARES: Final = {module: share for share, modules in STACKS.items() for module in modules}
 _SERVERS: Final = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS")
 
 
 def share_of(nodeid: str) -> str:
     """Return what a test has in common with those that have to run in the same process."""
     path = PurePosixPath(nodeid.partition("::")[0])
-    folder = str(path.parent)
-    if folder == "tests/mutation":
+    if str(path.parent) == "tests/mutation":
         return nodeid
-    if folder == "tests/chaos":
-        return f"{folder}, {'first' if path.stem in FIRST_STACK else 'second'} stack"
-    if folder == "tests/e2e" and path.stem not in OWN_STACK:
-        return f"{folder}, the stack"
-    return str(path)
+    return _SHARES.get(path.stem, str(path))
 
 
 class Shares(LoadScopeScheduling):
