@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from support.even_if_killed import even_if_killed
 
-PATIENCE_S: Final = 60
+PATIENCE_S: Final = 120
 _TESTS: Final = Path(__file__).parents[2]
 _HOLDS: Final = """
 import sys
