@@ -28,15 +28,19 @@ async def test_a_backlog_is_not_swept(settings: Settings, logins: dict[str, str]
         for start in range(0, JOBS, AT_ONCE):
             await waybill.publish(jobs[start : start + AT_ONCE])
             await _until_decided(waybill, router, min(start + AT_ONCE, JOBS))
+        # From here on nobody but the sweeper could send anything to the executor.
+        await waybill.stop()
+        sent = await _routed(settings)
+        assert sent >= JOBS
         # The sweeper lives in the recorder: from its start on, every record has been silent for too long.
         (recorder,) = await waybill.start("recorder", **IMPATIENT)
         for _ in range(LOOKS):
             await _until_all_were_looked_at(waybill)
         assert recorder.counted("swept") == 0
-        assert await _routed(settings) == JOBS
+        assert await _routed(settings) == sent
         print(f"a backlog of {JOBS} decided jobs, each looked at {LOOKS} times: none was sent again")
         if long_or(1, 0):
-            await waybill.start("executor", **IMPATIENT)
+            await waybill.start("router", "executor", **IMPATIENT)
             history = await waybill.judge(jobs)
             assert len(history.charges) == JOBS
 
