@@ -26,8 +26,8 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: check
-	$(BIN)/python -m pytest
+test: check ## in one process more than there are cores, for half of it is waiting
+	$(BIN)/python -m pytest -n auto
 
 chaos: setup ## the long version: 5,000 jobs in each end-to-end and fault test, hundreds of faults, 20,000 seeds
 	WAYBILL_CHAOS=long WAYBILL_CHAOS_JOBS=5000 WAYBILL_SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation tests/mutation tests/e2e tests/chaos

@@ -22,6 +22,7 @@ from services.runtime import topics
 from services.runtime.host import Host, open_host
 from services.runtime.settings import Settings, TopicOverride
 
+pytest_plugins = ("support.parallel",)
 CONFIG = Path(__file__).parents[1] / "config"
 
 

@@ -12,6 +12,7 @@ from importlib import import_module
 
 import httpx
 
+from services.standalone.loopback import loopback_client
 from services.standalone.ports import LOOPBACK, Ports
 from services.standalone.process import ProcessSpec
 from services.standalone.state import StateFolder
@@ -61,8 +62,7 @@ def http_ready(url: str) -> Callable[[], Awaitable[bool]]:
 
     async def ready() -> bool:
         try:
-            # Never through a proxy that the environment names: this is our own loopback address.
-            async with httpx.AsyncClient(timeout=PROBE_SECONDS, trust_env=False) as client:
+            async with loopback_client(PROBE_SECONDS) as client:
                 return (await client.get(url)).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False

@@ -40,7 +40,8 @@ def started(fault_folder: Path) -> Iterator[RunningStack]:
 @pytest_asyncio.fixture
 async def stack(started: RunningStack) -> AsyncIterator[RunningStack]:
     """The stack with all of it running, whatever the test before has done to it."""
-    await started.waybill("up")
+    if not started.status().running:
+        await started.waybill("up")
     await started.until_ready()
     await started.simulate_nothing()
     yield started

@@ -1,6 +1,6 @@
 """Services die at every named place between two effects: nothing is lost, repeated, or paid twice in silence.
 
-Several points are armed in one flow of jobs, each in another service, wherever every job passes all of them. What
+Several points are armed in one flow of jobs, few in one service, wherever every job passes all of them. What
 proves a point is that it struck: one that its circumstances never lead to fails its test.
 """
 
@@ -65,9 +65,18 @@ GROUPS: Final = {RECORDER: [RECORDER, f"{RECORDER}-feedback"]}
 """The consumer groups of services that have others than their own name's."""
 ELSEWHERE: Final = (*LOST_WAKEUPS, *LATE_ANSWERS, *SPOOLED_ANSWERS, *ERASURES, *VERDICTS)
 EVERY_JOB_PASSES: Final = [point for point in FaultPoint if point not in ELSEWHERE]
+OF_ONE_SERVICE: Final = long_or(2, 1)
+"""How many points a flow has in one service: started again after the first, it is brought to the next."""
+
+
+def _of(service: str) -> list[list[FaultPoint]]:
+    points = [point for point in EVERY_JOB_PASSES if service_of(point) == service]
+    return [points[start : start + OF_ONE_SERVICE] for start in range(0, len(points), OF_ONE_SERVICE)]
+
+
 ROUNDS: Final = [
-    tuple(point for point in points if point is not None)
-    for points in zip_longest(*([p for p in EVERY_JOB_PASSES if service_of(p) == service] for service in SERVICES))
+    tuple(point for points in together for point in points)
+    for together in zip_longest(*(_of(service) for service in SERVICES), fillvalue=[])
 ]
 
 

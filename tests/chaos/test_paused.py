@@ -26,7 +26,10 @@ from services.runtime.faultpoints import FaultPoint
 JOBS: Final = 120
 """For each turn: enough for every executor to have several calls in flight."""
 IN_A_CALL: Final = (FaultPoint.EXECUTOR_CLAIM_STORED, FaultPoint.EXECUTOR_ANSWERED)
-AT_ONCE_MS: Final = 1000
+AT_ONCE_MS: Final = 3000
+"""Shorter than the lease that each pause outlasts."""
+PASSINGS: Final = long_or(1, 3)
+"""At which passing of its point a victim is frozen, at most: how many jobs each gets is for the broker to say."""
 OUTLIVES_THE_TEST: Final = {"WAYBILL_LEASE_S": "3600"}
 """However busy the machine is: a worker with this lease loses nothing, unless somebody disregards it."""
 
@@ -49,7 +52,7 @@ async def test_paused_past_the_lease(stack: RunningStack, chance: random.Random,
             victims = chance.sample(list(zip(others, map(Faults, folders), strict=True)), frozen)
             armed = [(faults, next(points)) for _, faults in victims]
             for faults, point in armed:
-                faults.arm(point, "STOP", passing=chance.randint(1, 3))
+                faults.arm(point, "STOP", passing=chance.randint(1, PASSINGS))
             await jobs.publish(jobs.jobs[turn * JOBS : (turn + 1) * JOBS])
             # Meanwhile their leases and their memberships end, and the others try their calls once more.
             await jobs.sealed((turn + 1) * JOBS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,8 @@ from schemas.result import Result
 
 _SQL: Final = sql.load("stack")
 _FAILS_AND_WAITS: Final = "[[sim: status=503 retry_after={seconds}]]"
+_WAITS_S: Final = 30
+"""Within this time jobs have to be taken in and called once, and within twice this time one has to be cancelled."""
 
 # How each job ends: its status, the code of its error, and words that `waybill explain` has for it.
 ENDINGS: Final[dict[str, tuple[str, str | None, str]]] = {
@@ -57,13 +58,13 @@ async def ended(started: RunningStack) -> AsyncIterator[Ended]:
     results = await tape(started.settings(), started.results_topic)
     await started.waybill("cancel", "--key", f"{tenant}/cancelled-before")
     # Long enough to be taken in before it passes, and then the provider asks for more time than is left.
-    soon = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(seconds=_WAITS_S)).isoformat()
     jobs = [stack_jobs.job(tenant, name, alias=name) for name in ENDINGS if name.startswith(("sim-", "no-such"))]
     jobs += [
         stack_jobs.job(tenant, "schema", latency_class="soon"),
-        stack_jobs.job(tenant, "expires", _FAILS_AND_WAITS.format(seconds=60), deadline=soon),
+        stack_jobs.job(tenant, "expires", _FAILS_AND_WAITS.format(seconds=2 * _WAITS_S), deadline=soon),
         stack_jobs.job(tenant, "cancelled-before"),
-        stack_jobs.job(tenant, "cancelled-after", _FAILS_AND_WAITS.format(seconds=10)),
+        stack_jobs.job(tenant, "cancelled-after", _FAILS_AND_WAITS.format(seconds=_WAITS_S)),
     ]
     await publish(started.settings, stack_jobs.messages(started.settings(), jobs))
     await _cancel_between_attempts(started, tenant, "cancelled-after")
@@ -75,9 +76,8 @@ async def ended(started: RunningStack) -> AsyncIterator[Ended]:
 
 async def _cancel_between_attempts(stack: RunningStack, tenant: str, key: str) -> None:
     async def has_failed_once() -> bool:
-        printed = await asyncio.to_thread(stack.run_command, "record", "show", "--key", f"{tenant}/{key}", "--json")
-        (record,) = printed.json()["records"]
-        return any(entry["body"]["kind"] == "attempt_finished" for entry in record["entries"])
+        (row,) = await stack.fetch(_SQL["asked_to_wait"], tenant, 1000 * _WAITS_S)
+        return bool(row["attempts"])
 
     await until(has_failed_once, "the first attempt has failed")
     await stack.waybill("cancel", "--key", f"{tenant}/{key}")

@@ -31,7 +31,7 @@ from services.runtime.kafka import Outgoing
 from services.runtime.lease import Lease
 
 _SQL = sql.load("executor")
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
 TEXT: Final = "Bonjour du fjord."
 COST: Final = Decimal("0.0042")
 

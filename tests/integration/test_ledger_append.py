@@ -29,7 +29,7 @@ _SQL = sql.load("ledger")
 _APPEND = queries.load("ledger")["append"]
 RECORDS = 4
 KINDS = tuple(EntryKind)
-BOUND_S = 60
+BOUND_S = 120
 
 
 @pytest_asyncio.fixture

@@ -17,7 +17,7 @@ from services.runtime.faultpoints import FaultPoint
 from services.runtime.postgres import open_pool
 
 _SQL = sql.load("notary")
-BOUND_S = 60
+BOUND_S = 120
 ROOT = Path(__file__).parents[2]
 POINTS = [
     FaultPoint.RECORDER_POSITIONS_FOUND,

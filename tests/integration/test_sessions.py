@@ -11,7 +11,7 @@ from support.logins import connected
 from services.runtime import postgres
 
 _SQL = sql.load("sessions")
-BOUND_S = 60
+BOUND_S = 120
 
 
 async def test_a_client_frozen_between_preparing_and_running_a_statement_loses_its_transaction(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from support import sql
 from support.logins import as_login, connected, new_login
+from support.stack_folder import stack_folder
 
 from services.runtime.migrate import migrate, migrate_keyring, migrations, require_current
 from services.standalone.errors import DiskFullError, PostgresVersionError, StackBusyError, StackStartError
@@ -46,10 +45,8 @@ def state_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name, raising=False)
     # The supervisor finds the plans of this folder.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    root = Path(tempfile.mkdtemp(prefix="waybill-test-"))
-    yield root / "state"
-    Stack(root / "state").stop()
-    shutil.rmtree(root)
+    with stack_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

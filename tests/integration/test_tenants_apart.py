@@ -38,7 +38,7 @@ from services.tenancy import sign
 from services.tenancy.binding import UNKNOWN_KEY, UNSIGNED, WRONG_SIGNATURE
 
 CONFIG: Final = Path(__file__).parents[2] / "config"
-BOUND_S: Final = 60
+BOUND_S: Final = 120
 WAYBILL, APART, SIGNING = "waybill", ("acme", "bolt"), ("carl", "dora")
 SECRETS: Final = {name: uuid4().hex for name in SIGNING}
 TENANTS: Final = some_tenants(

@@ -1,7 +1,7 @@
 """Planted bugs: each breaks one rule of the protocol, as a change of one passage of the code.
 
-A mutant is caught when the suite that it names fails because of it. The passage has to stand in its file exactly once,
-so that a mutant which no longer says what it means fails too.
+A mutant is caught when the suite that it names, or the one test of it, fails because of it. The passage has to stand in
+its file exactly once, so that a mutant which no longer says what it means fails too.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ FENCE: Final = "tests/integration/test_ledger_append.py"
 WINDOW: Final = "tests/unit/runtime/test_runtime_sliding.py"
 BINDING: Final = "tests/unit/tenancy/test_tenancy_binding.py"
 WAKEUP: Final = "tests/unit/runtime/test_runtime_wakeup.py"
-PLACES: Final = "tests/integration/test_keyring_places.py"
-FEEDBACK: Final = "tests/integration/test_recorder_feedback.py"
+PLACES: Final = "tests/integration/test_keyring_places.py::test_who_takes_the_note_back_gets_nothing"
+FEEDBACK: Final = "tests/integration/test_recorder_feedback.py::test_another_tenants_record_and_none_are_told_alike"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
 CHOICE: Final = "tests/unit/policy/test_policy_choice.py"
 LAWS: Final = "tests/unit/policy/test_policy_laws.py"
+CONTRACT: Final = "tests/simulation/contract/test_contract_record.py"
 ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
 
@@ -249,7 +250,7 @@ MUTANTS: Final = (
         "schemas/sql/queries/ledger.sql",
         "    WHERE c.record_id NOT IN (SELECT s.record_id FROM stored s)\n",
         "",
-        suite="tests/simulation/contract/test_contract_record.py",
+        suite=f"{CONTRACT}::test_content_goes_in_with_its_chain_or_not_at_all",
     ),
     Mutant(
         "content is stored although its record is being erased",
@@ -257,14 +258,14 @@ MUTANTS: Final = (
         "    SELECT r.id FROM unnest(p_records) AS r (id)\n"
         "    WHERE NOT EXISTS (SELECT FROM record.erasure e WHERE e.record_id = r.id)\n",
         "    SELECT r.id FROM unnest(p_records) AS r (id)\n",
-        suite=ERASURE,
+        suite=f"{ERASURE}::test_nothing_is_stored_for_a_record_on_the_list",
     ),
     Mutant(
         "an erasure does not wait for transactions in flight",
         "schemas/sql/queries/erasure.sql",
         "WHERE done_at IS NULL AND horizon <= pg_snapshot_xmin(pg_current_snapshot())\n",
         "WHERE done_at IS NULL\n",
-        suite=ERASURE,
+        suite=f"{ERASURE}::test_an_erasure_waits_for_whoever_may_still_store_content",
     ),
     Mutant(
         "keys are deleted before the erasure is in the log",
@@ -273,6 +274,6 @@ MUTANTS: Final = (
         '            await self._destroy([row["record_id"] for row in due])\n',
         '            await self._destroy([row["record_id"] for row in due])\n'
         '            await self._begin([row for row in due if not row["begun"]])\n',
-        suite=ERASURE,
+        suite=f"{ERASURE}::test_nothing_is_destroyed_while_the_log_cannot_be_written",
     ),
 )

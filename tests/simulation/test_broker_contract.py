@@ -18,7 +18,7 @@ from simulation.broker import Broker
 from simulation.clients import MemoryKafkaConsumer, MemoryKafkaProducer
 from simulation.memory_database import Undisturbed
 
-BOUND_S = 60
+BOUND_S = 120
 PARTITIONS = 2
 
 

@@ -28,7 +28,7 @@ RUNTIME = ("ledger", "lease", "keyring", "tenant_keys", "tenants", "vault")
 OFF = ("notary",)
 """What a deployment in memory never does: its transactions have no numbers, and it has no notary's key."""
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-BOUND_S = 60
+BOUND_S = 120
 
 
 class World:

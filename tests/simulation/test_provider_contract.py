@@ -24,7 +24,7 @@ from simulation.provider import Fate, Kind, MemoryProvider, MemoryTransport
 
 HANGS_S: Final = 3.0
 """How long a call is waited for that is never answered."""
-BOUND_S: Final = 60.0
+BOUND_S: Final = 120.0
 SCRIPTS: Final[dict[Kind, str]] = {
     "answer": "latency=1",
     "status": "status=503",

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Final, Self
 
 import asyncpg
-import httpx
 from aiokafka import AIOKafkaConsumer
 
 from schemas.topics import DEAD_LETTER, FEEDBACK, MIB, REQUESTS, RESULTS, TOPICS, Topic
 from services.runtime.settings import Settings
+from services.standalone.loopback import loopback_client
 from support import sql
 from support.logins import SERVICES
 from support.offsets import partitions_of
-from support.stack_running import RunningStack
+from support.stack_running import PATIENCE_S, RunningStack
 
 EDGE: Final = (REQUESTS, RESULTS, FEEDBACK, DEAD_LETTER)
 """Topics that hold content, for as long as they retain it."""
@@ -140,7 +140,7 @@ async def _messages(settings: Settings, topic: Topic, search: Search) -> AsyncIt
 
 
 async def _pages(urls: Sequence[str], search: Search) -> AsyncIterator[str]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with loopback_client(PATIENCE_S) as client:
         for url in urls:
             page = await client.get(url)
             if search.finds(page.raise_for_status().content):

@@ -32,6 +32,7 @@ from services.runtime import queries
 from services.runtime.host import Host, Service, open_host
 from services.runtime.settings import Settings, variables
 from services.runtime.topics import open_admin
+from services.standalone.loopback import loopback_client
 from services.standalone.plan import SERVICES
 from services.standalone.ports import LOOPBACK, Ports
 from services.standalone.simulator.server import start_simulator
@@ -95,7 +96,7 @@ class Process:
 
     async def sample(self, name: str, /, **labels: str) -> float:
         """Return the sum of its samples of a metric that have these labels, as it shows them now."""
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+        async with loopback_client(PATIENCE_S) as client:
             page = (await client.get(f"http://{self.http_addr}/metrics")).raise_for_status().text
         samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
         return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
@@ -325,5 +326,5 @@ def _environment(settings: Settings) -> dict[str, str]:
 async def _is_ready(popen: subprocess.Popen[bytes], address: str) -> bool:
     if popen.poll() is not None:
         raise RuntimeError(f"the service ended with status {popen.returncode}")
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with loopback_client(PATIENCE_S) as client:
         return (await client.get(f"http://{address}/ready")).status_code == httpx.codes.OK

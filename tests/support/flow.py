@@ -26,7 +26,7 @@ from support.jobs import published, take_in
 from support.offsets import partitions_of
 from support.servers import OpenHost
 
-BOUND_S = 60
+BOUND_S = 120
 
 
 def content(message: Outgoing) -> dict[str, Any]:

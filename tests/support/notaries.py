@@ -26,7 +26,7 @@ from support import sql
 KEY: Final = SigningKey("waybill/test", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 STAGES: Final = (("received", "classified"), ("decided",), ("attempt_started",), ("attempt_finished", "validated"))
 ENDS: Final = (("sealed",), ("sealed", "late_result"), ())
-BOUND_S: Final = 60
+BOUND_S: Final = 120
 _SQL: Final = sql.load("notary")
 
 

@@ -14,7 +14,7 @@ from schemas.topics import Topic
 from services.runtime.settings import Settings
 from services.runtime.topics import open_admin
 
-BOUND_S = 60
+BOUND_S = 120
 
 
 async def until_groups_answer(bootstrap_servers: str) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from services.runtime.host import Host
 from services.standalone.logins import ADMINISTRATOR
 from services.standalone.stack import Stack
 from support import containers
+from support.stack_folder import stack_folder
 
 OpenHost = Callable[[str], Awaitable[Host]]
 """Opens what a service of that name stands on."""
@@ -43,12 +41,8 @@ def serving() -> Iterator[Servers]:
 
 @contextmanager
 def _embedded() -> Iterator[Servers]:
-    root = Path(tempfile.mkdtemp(prefix="waybill-tests-"))
-    stack = Stack(root / "state")
-    try:
+    with stack_folder() as folder:
+        stack = Stack(folder)
         status = stack.start(Stack.SERVERS_ONLY)
         assert status.kafka_bootstrap_servers is not None
         yield Servers(stack.database_url_of(ADMINISTRATOR), status.kafka_bootstrap_servers)
-    finally:
-        stack.stop()
-        shutil.rmtree(root)

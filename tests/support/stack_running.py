@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -27,14 +25,16 @@ from services.runtime import queries
 from services.runtime.postgres import is_transient
 from services.runtime.settings import Settings
 from services.standalone.logins import ADMINISTRATOR
+from services.standalone.loopback import loopback_client
 from services.standalone.stack import ProcessStatus, Stack, StackStatus
 from services.standalone.status import ProcessRef, ProcessState
 from support import sql
+from support.stack_folder import stack_folder
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE_S: Final = 300.0
 """The bound of every wait: a wait that reaches it has failed, however busy the machine."""
-LOOK_EVERY_S: Final = 0.1
+LOOK_EVERY_S: Final = 0.2
 _SQL: Final = sql.load("stack")
 _ON_CALL: Final = queries.load("cli_records")
 _SERVERS: Final = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "KEYRING_DATABASE_URL", "WAYBILL_TOPIC_PREFIX")
@@ -66,9 +66,9 @@ class Progress:
 class RunningStack:
     """The stack of one state folder, and its environment."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
-        self.stack = Stack(root / "state")
-        self.folder = root
+    def __init__(self, state_dir: Path, environment: Mapping[str, str]) -> None:
+        self.stack = Stack(state_dir)
+        self.folder = state_dir.parent
         inherited = {name: value for name, value in os.environ.items() if name not in _SERVERS}
         self.environment = {
             **inherited,
@@ -236,12 +236,12 @@ class RunningStack:
         await self._simulator("/sim/reset", {})
 
     async def _simulator(self, path: str, content: Mapping[str, Any]) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+        async with loopback_client(PATIENCE_S) as client:
             (await client.post(f"{self.status().simulator_url}{path}", json=content)).raise_for_status()
 
     async def counted(self, service: str, event: str) -> float:
         """Return how often a service counted an event since it started."""
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+        async with loopback_client(PATIENCE_S) as client:
             page = await client.get(f"http://{self.process(service).http_addr}/metrics")
         samples = [s for family in text_string_to_metric_families(page.text) for s in family.samples]
         return sum(
@@ -310,14 +310,10 @@ class RunningStack:
 @contextmanager
 def running_stack(environment: Mapping[str, str]) -> Iterator[RunningStack]:
     """Start a stack of its own with these settings, and end all of it."""
-    root = Path(tempfile.mkdtemp(prefix="waybill-e2e-"))
-    running = RunningStack(root, environment)
-    try:
+    with stack_folder() as folder:
+        running = RunningStack(folder, environment)
         running.run_command("up")
         yield running
-    finally:
-        running.stack.stop()
-        shutil.rmtree(root)
 
 
 def _is_ready(process: ProcessStatus) -> bool:

@@ -45,3 +45,9 @@ SELECT worker FROM record.lease;
 -- name: verdicts
 -- How many verdicts each of a tenant's records has that has any.
 SELECT count(*)::integer FROM facts.feedback f WHERE f.tenant = $1 GROUP BY f.record_id;
+
+-- name: asked_to_wait
+-- How many attempts of a tenant's open records a provider answered with so many milliseconds to wait.
+SELECT count(*) AS attempts
+FROM record.entry e JOIN record.open_record o USING (record_id)
+WHERE o.tenant = $1 AND e.kind = 'attempt_finished' AND (e.body::json #>> '{data,retry_after_ms}')::bigint = $2;

@@ -20,7 +20,7 @@ from services.runtime.keyring import RecordKey
 from services.runtime.ledger import ChainHead, Entry
 from services.runtime.telemetry import Telemetry
 
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 120.0
 OUTPUT: Final = b'{"choices":[{"message":{"content":"Because of the fjord."}}]}'
 SOME_RECORD: Final = UUID("01936b1e-0000-7000-8000-000000000002")
 

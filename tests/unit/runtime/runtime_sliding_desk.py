@@ -13,7 +13,7 @@ from services.runtime.sliding import SlidingConsumer
 from services.runtime.telemetry import Telemetry
 
 P0, P1 = TopicPartition("routed", 0), TopicPartition("routed", 1)
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 """Longer than anything here takes; only a bug waits for it."""
 
 

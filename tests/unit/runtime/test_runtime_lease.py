@@ -13,7 +13,7 @@ from services.runtime import lease as lease_module
 from services.runtime.lease import Lease
 from services.runtime.telemetry import Telemetry
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class MemoryPool:

@@ -12,7 +12,7 @@ import pytest
 
 from services.standalone.status import ProcessRef
 
-BOUND_SECONDS = 60
+BOUND_SECONDS = 120
 PARENT = """
 import asyncio, sys
 from services.standalone.launch import spawn

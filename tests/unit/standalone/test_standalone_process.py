@@ -17,7 +17,7 @@ from services.standalone.process import Backoff, ProcessSpec, Supervised
 from services.standalone.state import StateFolder
 from services.standalone.status import ProcessRef, ProcessState
 
-BOUND_SECONDS = 60
+BOUND_SECONDS = 120
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
 
 

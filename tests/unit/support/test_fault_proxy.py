@@ -15,7 +15,7 @@ from support.fault_proxy import Exchange, Fault, FaultProxy, Strike, fault_proxy
 
 from services.standalone.ports import LOOPBACK
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 """Longer than anything here takes; only a bug waits for it."""
 STARTUP = 196608
 SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
