@@ -88,7 +88,7 @@ class SuspicionData(TypedDict):
 
 
 class Reasons(TypedDict):
-    """The rules that made the classes what they are, by their ids, the most telling first."""
+    """What made each label what it is: ids of rules, types of findings, or that it was declared."""
 
     data_class: list[str]
     risk_tier: list[str]

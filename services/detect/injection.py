@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from services.detect.lexicon import scorer
@@ -68,6 +69,13 @@ def injection(text: str, data: bytes) -> Suspicion:
 def suspicion(text: str) -> Suspicion:
     """Return how much one text, a document for instance, looks like an injection."""
     return injection(text, text.encode(errors="replace"))
+
+
+def is_looked_at_whole(text: str) -> bool:
+    """Tell whether a text is within all limits: then no part of it has a sign that the text as a whole has not."""
+    return len(text) <= _MOST_DISGUISED and sum(1 for _ in islice(_BASE64.finditer(text), _MOST_PAYLOADS + 1)) <= (
+        _MOST_PAYLOADS
+    )
 
 
 def _undisguised(text: str, tricks: dict[str, float]) -> str | None:
