@@ -25,11 +25,12 @@ from services.detect.rules.labels import Scope
 
 
 class OwnRulesError(ValueError):
-    """A file of rules cannot be used; ``file`` is its name."""
+    """A file of rules cannot be used: which one, and why."""
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(f"{file}: {reason}")
         self.file = file
+        self.reason = reason
 
 
 class _OwnFile(PatternFile):
@@ -116,4 +117,4 @@ def _detector(files: Mapping[str, _OwnFile], classes: Mapping[str, str]) -> Patt
                     PatternDetector([pattern])
                 except (ValueError, ImportError, AttributeError) as culprit:
                     raise OwnRulesError(name, f"pattern {pattern.id}: {culprit}") from culprit
-        raise OwnRulesError(" and ".join(files), f"do not compile together: {error}") from error
+        raise OwnRulesError(next(iter(files)), f"does not compile with the others: {error}") from error
