@@ -9,6 +9,9 @@ from typing import Final, NamedTuple
 from services.detect.rules import data_class_rules, type_groups
 from services.detect.rules.labels import Subject
 
+_DECLARED: Final = "declared"
+_UNDECLARED: Final = "undeclared"
+_TRUNCATED: Final = "truncated"
 _NO_CLASSES: Final[Mapping[str, str]] = {}
 
 
@@ -27,17 +30,6 @@ def data_class(finding_types: Collection[str], declared: str | None, truncated: 
     analysis that is not complete get the strictest class. Raises ``ValueError`` for a declared class that is none.
     """
     return data_class_rules().order[max(cause.rank for cause in causes(finding_types, declared, truncated=truncated))]
-
-
-def class_reasons(types: Collection[str], *, truncated: bool) -> list[str]:
-    """Return in words what makes the class of these types, the strictest first."""
-    found = [cause for cause in causes(types, None, truncated=truncated) if cause.rule != _UNDECLARED]
-    return [cause.words for cause in sorted(found, key=lambda cause: -cause.rank)]
-
-
-_DECLARED: Final = "declared"
-_UNDECLARED: Final = "undeclared"
-_TRUNCATED: Final = "truncated"
 
 
 def causes(
