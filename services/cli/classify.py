@@ -163,7 +163,8 @@ def _shown(content: dict[str, Any], reasons: Sequence[str] | None) -> str:
     injection = content["injection"]
     lines = [
         f"{content['id']}: {content['data_class']} data, risk {content['risk_tier']}, "
-        f"action {content['action_class']}, task {content['task']}, language {content['language']}, {content['tokens']} tokens, "
+        f"action {content['action_class']}, task {content['task']}, language {content['language']}, "
+        f"{content['tokens']} tokens, "
         f"domains {', '.join(content['domains']) or 'none'}, "
         f"{'injection suspected' if injection['suspected'] else 'no injection'}, {len(content['findings'])} findings"
     ]

@@ -26,7 +26,10 @@ Group = Literal["personal", "health", "credential", "trace", "business", "docume
 
 
 def _compiles(pattern: str) -> str:
-    re.compile(pattern)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from error
     return pattern
 
 
