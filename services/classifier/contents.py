@@ -22,6 +22,7 @@ from services.detect.injection import is_looked_at_whole
 from services.detect.lexicon import high_stakes_domains, task_family
 
 BETWEEN: Final = "\n\n"
+CLEAN: Final = Suspicion(0.0, False, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Contents:
     """What is in the texts of a job.
 
     ``texts`` are those of :meth:`Job.texts`, then what else a model reads of it (:func:`further_texts`); findings and
-    ``suspicions`` count them in this order. ``documents_from`` is the number of the first document.
+    ``suspicions`` count them in this order. Without documents, and where nothing is suspected, signs are told of the
+    whole only. ``documents_from`` is the number of the first document.
     """
 
     texts: list[str]
@@ -69,9 +71,10 @@ def read(job: Job, own: OwnRules | None = None) -> Contents:
     attempt = Attempts()
     task, confidence, domains = analysis.task, analysis.task_confidence, list(analysis.domains)
     worst = Suspicion(analysis.injection_score, analysis.injection_suspected, analysis.injection_signals)
-    suspicions = [worst] * len(texts)
-    # Hardly any job has signs, and where all of it together has none there is none in its texts.
-    if len(texts) > 1 and (worst.score or not is_looked_at_whole(whole)):
+    suspicions = [worst if len(texts) == 1 else CLEAN] * len(texts)
+    # No part of a text is more suspect than the whole, so hardly any job has to be looked at text by text.
+    signs = worst.suspected or (worst.score and job.documents)
+    if len(texts) > 1 and (signs or not is_looked_at_whole(whole)):
         suspicions = [attempt("injection", partial(suspicion, text), WORST) for text in texts]
         worst = _worst([worst, *suspicions])
     if len(texts) > prompts:

@@ -12,7 +12,7 @@ from services.detect.rules.labels import Subject
 _DECLARED: Final = "declared"
 _UNDECLARED: Final = "undeclared"
 _TRUNCATED: Final = "truncated"
-_NO_CLASSES: Final[Mapping[str, str]] = {}
+NO_CLASSES: Final[Mapping[str, str]] = {}
 
 
 class Cause(NamedTuple):
@@ -37,7 +37,7 @@ def causes(
     declared: str | None,
     *,
     truncated: bool,
-    own: Mapping[str, str] = _NO_CLASSES,
+    own: Mapping[str, str] = NO_CLASSES,
     found: Mapping[Subject, frozenset[str]] | None = None,
 ) -> Iterator[Cause]:
     """Yield everything that asks for a class; the strictest one asked for is the class.
@@ -76,8 +76,10 @@ def _known_ranks() -> dict[str, int]:
     }
 
 
-def class_rank(type_: str, own: Mapping[str, str] = _NO_CLASSES) -> int:
+def class_rank(type_: str, own: Mapping[str, str] = NO_CLASSES) -> int:
     """Return how strict the class of a type is, 0 being the most open; the strictest for a type that no rule knows."""
+    known = _known_ranks().get(type_)
+    if known is not None:
+        return known
     order = data_class_rules().order
-    strictest = order.index(own[type_]) if type_ in own else len(order) - 1
-    return _known_ranks().get(type_, strictest)
+    return order.index(own[type_]) if type_ in own else len(order) - 1

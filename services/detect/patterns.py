@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from services.detect.classes import class_rank
+from services.detect.classes import NO_CLASSES, class_rank
 from services.detect.engine import Expression, Scanner
 from services.detect.findings import Finding, capped, without_overlaps
 from services.detect.rules import Group, Pattern, pattern_files, type_groups
@@ -215,6 +215,6 @@ def _in_code_points(matches: list[tuple[int, int, int]], data: bytes) -> list[tu
     return [(index, position[start], position[end]) for index, start, end in matches]
 
 
-def severity(finding: Finding, own: Mapping[str, str] | None = None) -> tuple[int, ...]:
+def severity(finding: Finding, own: Mapping[str, str] = NO_CLASSES) -> tuple[int, ...]:
     """Return how grave a finding is, compared with others over the same text: its class, then its group."""
-    return class_rank(finding.type, own or {}), _GROUP_RANK[type_groups().get(finding.type, "personal")]
+    return class_rank(finding.type, own), _GROUP_RANK[type_groups().get(finding.type, "personal")]
