@@ -38,6 +38,27 @@ class RiskTier(StrEnum):
     HIGH = "high"
 
 
+class ToolScope(StrEnum):
+    """What a tool does, as far as its name tells; from what needs nobody's care to what needs most of it."""
+
+    READ = "read"
+    WRITE = "write"
+    EXECUTE = "execute"
+    HUMAN_GATE = "human_gate"
+
+
+class ActionClass(StrEnum):
+    """How what a job may set in motion has to be held, from least to most care.
+
+    Only looked up · changes something · runs nowhere but in a sandbox · needs a person for each use, always.
+    """
+
+    READ_ONLY = "read_only"
+    WRITE = "write"
+    SANDBOX_ONLY = "sandbox_only"
+    HUMAN_GATE = "human_gate"
+
+
 class Status(StrEnum):
     """How a record ended."""
 

@@ -73,6 +73,28 @@ class FindingData(TypedDict):
     detector: str
 
 
+class SuspicionData(TypedDict):
+    """How much one text of the job looks like an injection, and by which signs; never what it says.
+
+    ``document`` is the document's place in the job, and ``trust`` what the job says of it; null for other texts.
+    """
+
+    text: int
+    document: int | None
+    trust: str | None
+    score: float
+    suspected: bool
+    signals: list[str]
+
+
+class Reasons(TypedDict):
+    """What made each label what it is: ids of rules, types of findings, or that it was declared."""
+
+    data_class: list[str]
+    risk_tier: list[str]
+    action_class: list[str]
+
+
 class Classified(TypedDict):
     """What is in the job."""
 
@@ -80,6 +102,11 @@ class Classified(TypedDict):
     findings: list[FindingData]
     truncated: bool
     rules: str
+    suspicions: NotRequired[list[SuspicionData]]
+    """Texts with any sign, the most suspect first."""
+    reasons: NotRequired[Reasons]
+    detectors_failed: NotRequired[list[str]]
+    """Each with the kind of its error; what it would have said was taken to be the worst."""
 
 
 class Decided(TypedDict):

@@ -6,54 +6,35 @@ claim the keys ─▶ make the new records' keys ─▶ append received, classif
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 from aiokafka import ConsumerRecord
-from pydantic import ValidationError
 
 from schemas.codes import EntryKind, ErrorCode, Status
-from schemas.job import Cancel, Job, Replay
-from services.classifier import arrival, erased, intake
+from schemas.job import Cancel
+from services.classifier import erased, intake
 from services.classifier.arrival import Arrival
-from services.classifier.classify import classify
-from services.classifier.intake import Fault, NoTenantError, Rejected
+from services.classifier.intake import NoTenantError
+from services.classifier.prepare import Item, Preparation
 from services.detect import warm
 from services.runtime import ledger, queries, vault
 from services.runtime.binding import Binder
 from services.runtime.faultpoints import FaultPoint, reach
 from services.runtime.host import Host
-from services.runtime.ids import derive, new_record_id
+from services.runtime.ids import new_record_id
 from services.runtime.kafka import Outgoing
-from services.runtime.keyring import ContentDamagedError, RecordKey
+from services.runtime.keyring import RecordKey
 from services.runtime.ledger import ChainWriter, Entry
-from services.runtime.microbatch import dead_letter
+from services.runtime.microbatch import dead_letter, refusal_of
 from services.runtime.postgres import Connection
-from services.runtime.tenant_keys import NOBODY
 from services.runtime.wakeup import NOTIFY_ALL
-from services.tenancy import Bound, Refusal
+from services.tenancy import Refusal
 
 _SQL = queries.load("intake")
-Message = Job | Cancel | Replay | Rejected
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One record of Kafka, what its bytes are, and whose it is."""
-
-    record: ConsumerRecord[bytes, bytes]
-    message: Message | NoTenantError
-    bound: Bound | Refusal
-
-    @property
-    def content(self) -> bytes:
-        """The bytes published."""
-        return self.record.value or b""
 
 
 class ClassifierStage:
@@ -66,6 +47,7 @@ class ClassifierStage:
         self._host = host
         self._clock = clock
         self._binder = Binder(host.settings, host.tenants)
+        self._preparation = Preparation(host)
         self._sweep_after: Final = timedelta(seconds=host.settings.sweep_after_s)
 
     def read(self, record: ConsumerRecord[bytes, bytes]) -> Item:
@@ -79,9 +61,7 @@ class ClassifierStage:
     async def run(self, items: Sequence[Item]) -> Sequence[Outgoing]:
         """Take in one slice."""
         items, refused = await self._bound(items)
-        originals = await self._originals([item.message for item in items if isinstance(item.message, Replay)])
-        await self._host.tenant_keys.ensure(_tenants(items, originals))
-        arrivals = await asyncio.to_thread(self._arrivals, items, originals)
+        arrivals = await self._preparation.arrivals(items)
         cancels = [item.message for item in items if isinstance(item.message, Cancel)]
         async with self._host.pool.acquire() as connection, connection.transaction():
             await self._remember_cancels(connection, cancels)
@@ -98,10 +78,7 @@ class ClassifierStage:
 
     async def _bound(self, items: Sequence[Item]) -> tuple[list[Item], list[Outgoing]]:
         """Return the items that are some tenant's, each as that tenant's, and dead letters for the others."""
-        if any(isinstance(item.bound, Refusal) for item in items):
-            # Bound again also where this look finds nothing new: news may have come since the messages were read.
-            await self._host.tenants.caught_up()
-            items = [self.read(item.record) if isinstance(item.bound, Refusal) else item for item in items]
+        items = await self._binder.settled(items, self.read)
         bound: list[Item] = []
         refused: list[Outgoing] = []
         for item in items:
@@ -117,99 +94,7 @@ class ClassifierStage:
         if isinstance(item.message, NoTenantError):
             code, reason = item.message.code, item.message.reason
         self._host.telemetry.events.labels("refused").inc()
-        self._host.telemetry.log.warning(
-            "dead letter",
-            topic=item.record.topic,
-            partition=item.record.partition,
-            offset=item.record.offset,
-            code=str(code),
-            reason=reason,
-        )
-        return dead_letter(self._host.settings, item.record, code, reason)
-
-    # -- before the transaction -----------------------------------------------------------------------------------
-
-    async def _originals(self, replays: Sequence[Replay]) -> dict[tuple[str, UUID], bytes]:
-        """Return, by tenant and record, the job content of records that are that tenant's own, ended and not erased."""
-        if not replays:
-            return {}
-        chains = await ledger.read_chains(self._host.pool, list({replay.record_id for replay in replays}))
-        ids = [
-            record_id
-            for record_id, chain in chains.items()
-            if any(entry.kind == EntryKind.SEALED for entry in chain)
-            and any(entry.kind == EntryKind.CLASSIFIED for entry in chain)
-        ]
-        keys = await self._host.keyring.load(ids)
-        entries = {record_id: derive(record_id, EntryKind.RECEIVED, 0) for record_id in ids}
-        found = await vault.load(self._host.pool, [(r, e, vault.JOB) for r, e in entries.items()])
-        originals: dict[tuple[str, UUID], bytes] = {}
-        for (record_id, _), content in found.items():
-            tenant = chains[record_id][0].content()["data"]["tenant"]
-            try:
-                if record_id in keys:
-                    plain = keys[record_id].decrypt(content.entry_id, vault.JOB, content.ciphertext)
-                    originals[tenant, record_id] = plain
-            except ContentDamagedError:
-                self._host.telemetry.events.labels("content_damaged").inc()
-                self._host.telemetry.log.error("content to replay is damaged", record_id=str(record_id))
-        return originals
-
-    def _arrivals(self, items: Sequence[Item], originals: dict[tuple[str, UUID], bytes]) -> list[Arrival]:
-        """Work out what every message is. Heavy, and in a thread: the heartbeat lives on the event loop."""
-        arrivals: list[Arrival] = []
-        for item in items:
-            match item.message:
-                case Job() as job:
-                    arrivals.append(self._job(item, job))
-                case Rejected() as message:
-                    arrivals.append(self._rejection(item, message))
-                case Replay() as replay:
-                    arrivals.append(self._replay(item, replay, originals.get((replay.tenant, replay.record_id))))
-        return arrivals
-
-    def _job(self, item: Item, job: Job) -> Arrival:
-        # Rejected under its own key: a job that ran in time is the same job when it is published again too late.
-        published_at = intake.published_at(item.record.timestamp)
-        too_late = job.deadline is not None and job.deadline <= published_at
-        return Arrival(
-            source=arrival.source_of(item.record),
-            published_at=published_at,
-            tenant=job.tenant,
-            identity=arrival.job_identity(job, item.content, item.record, self._host.tenant_keys),
-            record_id=new_record_id(),
-            content=item.content,
-            job=job,
-            classification=None if too_late else classify(job),
-            fault=Fault(ErrorCode.DEADLINE_PASSED, "deadline") if too_late else None,
-        )
-
-    def _rejection(self, item: Item, message: Rejected) -> Arrival:
-        rejected = arrival.rejection(
-            message, item.content, arrival.source_of(item.record), self._host.tenant_keys, new_record_id()
-        )
-        return replace(rejected, published_at=intake.published_at(item.record.timestamp))
-
-    def _replay(self, item: Item, replay: Replay, original: bytes | None) -> Arrival:
-        refusal = Rejected(replay.tenant, Fault(ErrorCode.INVALID_MESSAGE, "record_id"), {})
-        if original is None:
-            return self._rejection(item, refusal)
-        try:
-            job = Job.model_validate(orjson.loads(original))
-        except (ValidationError, orjson.JSONDecodeError):
-            return self._rejection(item, refusal)
-        return Arrival(
-            source=arrival.source_of(item.record),
-            published_at=intake.published_at(item.record.timestamp),
-            tenant=job.tenant,
-            identity=arrival.replay_identity(replay.tenant, replay.record_id, self._host.tenant_keys),
-            record_id=new_record_id(),
-            content=original,
-            job=job,
-            classification=classify(job),
-            fault=None,
-            replay_of=replay.record_id,
-        )
+        return refusal_of(self._host, item.record, code, reason)
 
     # -- within it ------------------------------------------------------------------------------------------------
 
@@ -342,9 +227,3 @@ class ClassifierStage:
             if message is not None:
                 outgoing.append(message)
         return outgoing
-
-
-def _tenants(items: Sequence[Item], originals: Mapping[tuple[str, UUID], bytes]) -> set[str]:
-    """Return whose keys a slice needs: a message that makes no job needs none of its tenant's."""
-    named = {item.message.tenant for item in items if isinstance(item.message, Job | Cancel)}
-    return named | {tenant for tenant, _ in originals} | {NOBODY}

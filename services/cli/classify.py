@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from schemas.job import Job
 from services.classifier.classify import classify as classify_job
 from services.cli.output import emit
-from services.detect import RULE_SET_VERSION, OwnRules, analyse, data_class, suspicion
-from services.detect.classes import class_reasons
+from services.detect import RULE_SET_VERSION, OwnRules, OwnRulesError, Situation, analyse, explained, labelled
 from services.runtime.errors import WaybillError
 
 
@@ -27,7 +26,7 @@ class InputNotClassifiableError(WaybillError):
 class RulesUnusableError(WaybillError):
     """The rules do not load."""
 
-    hint = "The form is that of services/detect/rules/patterns_personal.yaml."
+    hint = "docs/classifier.md says what a file of rules may hold."
 
 
 def register(app: typer.Typer) -> None:
@@ -44,24 +43,28 @@ def classify(
     ] = False,
     rules: Annotated[
         list[Path] | None,
-        typer.Option("--rules", help="Rules of your own to try, a YAML file of patterns.", exists=True, dir_okay=False),
+        typer.Option("--rules", help="Rules of your own to try, as tenants have them.", exists=True, dir_okay=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Say what is in each text of a file: findings, data class, domains, injection, language, task, tokens."""
     own = _own(rules or [])
-    for content in _classified(file, own):
-        emit(content, json=json, text=_shown(content, explain=explain))
+    for content, reasons in _classified(file, own):
+        emit(content, json=json, text=_shown(content, reasons if explain else None))
+
+
+Answer = tuple[dict[str, Any], Sequence[str]]
+"""What is said of one text or job, and in words why its labels are what they are."""
 
 
 def _own(paths: list[Path]) -> OwnRules | None:
     try:
         return OwnRules.load(paths) if paths else None
-    except ValueError as error:
-        raise RulesUnusableError(f"The rules do not load: {error}") from error
+    except OwnRulesError as error:
+        raise RulesUnusableError(f"The rules do not load: {error}.") from error
 
 
-def _classified(file: Path, own: OwnRules | None) -> Iterator[dict[str, Any]]:
+def _classified(file: Path, own: OwnRules | None) -> Iterator[Answer]:
     raw = file.read_bytes()
     if file.suffix not in {".jsonl", ".ndjson"}:
         yield _text(file.name, raw.decode(errors="replace"), own)
@@ -71,7 +74,7 @@ def _classified(file: Path, own: OwnRules | None) -> Iterator[dict[str, Any]]:
             yield _line(number, line, own)
 
 
-def _line(number: int, line: bytes, own: OwnRules | None) -> dict[str, Any]:
+def _line(number: int, line: bytes, own: OwnRules | None) -> Answer:
     try:
         document = json_module.loads(line)  # takes lone surrogates, which faster readers refuse
     except ValueError as error:
@@ -79,15 +82,22 @@ def _line(number: int, line: bytes, own: OwnRules | None) -> dict[str, Any]:
     if isinstance(document, dict) and isinstance(document.get("text"), str):
         return _text(document.get("id", number), document["text"], own)
     try:
-        return _job(number, Job.model_validate(document))
+        return _job(number, Job.model_validate(document), own)
     except ValidationError as error:
         raise InputNotClassifiableError(f"Line {number} is neither a text nor a job.") from error
 
 
-def _text(id_: Any, text: str, own: OwnRules | None) -> dict[str, Any]:
+def _text(id_: Any, text: str, own: OwnRules | None) -> Answer:
     analysis = analyse(text, own)
-    types = {found.type for found in analysis.findings}
-    return {
+    situation = Situation(
+        types=frozenset(found.type for found in analysis.findings),
+        truncated=analysis.truncated,
+        domains=frozenset(analysis.domains),
+        suspected=analysis.injection_suspected,
+        own_classes=tuple(sorted(own.classes.items())) if own else (),
+    )
+    made = labelled(situation)
+    answer = {
         "id": id_,
         "findings": [
             {
@@ -99,7 +109,7 @@ def _text(id_: Any, text: str, own: OwnRules | None) -> dict[str, Any]:
             }
             for found in analysis.findings
         ],
-        "data_class": data_class(types, None, analysis.truncated),
+        "data_class": made.data_class,
         "domains": list(analysis.domains),
         "injection": {
             "score": analysis.injection_score,
@@ -109,51 +119,63 @@ def _text(id_: Any, text: str, own: OwnRules | None) -> dict[str, Any]:
         "language": analysis.language,
         "task": analysis.task,
         "tokens": analysis.tokens,
+        "risk_tier": made.risk_tier,
+        "action_class": made.action_class,
         "truncated": analysis.truncated,
+        "detectors_failed": list(analysis.detectors_failed),
         "rules": own.version if own else RULE_SET_VERSION,
     }
+    return answer, explained(situation)
 
 
-def _job(number: int, job: Job) -> dict[str, Any]:
+def _job(number: int, job: Job, own: OwnRules | None) -> Answer:
     """Classify a job as the classifier does; spans lie in the ``text`` of each finding, injection is the worst."""
-    classification = classify_job(job)
-    features, texts = classification.features, job.texts()
-    each = [suspicion(text) for text in texts]
-    worst = max(each, key=lambda one: one.score)
-    return {
+    classification = classify_job(job, own)
+    features, entry = classification.features, classification.entry
+    suspicions = entry.get("suspicions", [])
+    answer = {
         "id": job.idempotency_key or str(number),
-        "findings": classification.entry["findings"],
+        "findings": entry["findings"],
         "data_class": str(features["data_class"]),
         "domains": features["domains"],
         "injection": {
-            "score": worst.score,
-            "suspected": features["injection_suspected"] or worst.suspected,
-            "signals": list(worst.signals),
-            "texts": [number for number, one in enumerate(each) if one.suspected],
+            "score": features["injection_score"],
+            "suspected": features["injection_suspected"],
+            "signals": features["injection_signals"],
+            "texts": sorted(one["text"] for one in suspicions if one["suspected"]),
+            "documents": features["suspected_documents"],
         },
         "language": features["language"],
         "task": features["task"],
         "tokens": features["input_tokens"],
-        "truncated": classification.entry["truncated"],
-        "rules": RULE_SET_VERSION,
+        "risk_tier": str(features["risk_tier"]),
+        "action_class": str(features["action_class"]),
+        "tool_scopes": features["tool_scopes"],
+        "truncated": entry["truncated"],
+        "detectors_failed": classification.detectors_failed,
+        "rules": entry["rules"],
     }
+    return answer, classification.explained()
 
 
-def _shown(content: dict[str, Any], *, explain: bool) -> str:
+def _shown(content: dict[str, Any], reasons: Sequence[str] | None) -> str:
     """Return a paragraph for people: where things are and what found them, never what they say."""
     injection = content["injection"]
     lines = [
-        f"{content['id']}: {content['data_class']} data, task {content['task']}, language {content['language']}, "
-        f"{content['tokens']} tokens, domains {', '.join(content['domains']) or 'none'}, "
+        f"{content['id']}: {content['data_class']} data, risk {content['risk_tier']}, "
+        f"action {content['action_class']}, task {content['task']}, language {content['language']}, "
+        f"{content['tokens']} tokens, "
+        f"domains {', '.join(content['domains']) or 'none'}, "
         f"{'injection suspected' if injection['suspected'] else 'no injection'}, {len(content['findings'])} findings"
     ]
-    if explain:
+    if reasons is not None:
         for found in content["findings"]:
             text = f"text {found['text']} " if "text" in found else ""
             where = f"{text}{found['start']}–{found['end']}"
             lines.append(f"  {where}  {found['type']}  {found['confidence']:.2f}  by {found['detector']}")
-        types = {found["type"] for found in content["findings"]}
-        lines += [f"  {reason}" for reason in class_reasons(types, truncated=content["truncated"])]
+        lines += [f"  {reason}" for reason in reasons]
+        lines += [f"  tool {name}: {scope}" for name, scope in content.get("tool_scopes", {}).items()]
         lines.append(f"  injection {injection['score']:.3f}: {', '.join(injection['signals']) or 'no signs'}")
+        lines += [f"  failed: {failed}" for failed in content["detectors_failed"]]
         lines.append(f"  rules {content['rules']}")
     return "\n".join(lines)

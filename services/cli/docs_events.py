@@ -19,6 +19,11 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
     ("classifier", "refused"): "A message was bound to no tenant, and became a dead letter that says why.",
     ("classifier", "content_damaged"): "The content of a record to replay does not match its digest; the replay is "
     "rejected. On-call has to look.",
+    (
+        "classifier",
+        "detector_failed",
+    ): "A detector raised, or a tenant's rules could not be used: the job's data got the "
+    "strictest class. On-call has to look.",
     ("executor", "answer_put_aside"): "A worker had lost its record when its answer came; the answer and its cost are "
     "kept aside, and the recorder appends them.",
     ("executor", "answer_recovered"): "An answer that a process which died had on disk was recorded.",

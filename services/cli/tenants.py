@@ -213,5 +213,7 @@ def _described(tenant: Tenant) -> Iterator[str]:
         yield f"in doubt up to ${tenant.in_doubt_cap_usd:f}"
     for data_class, days in tenant.retention_days.items():
         yield f"{data_class} content kept {days} days"
+    if tenant.rules:
+        yield f"rules of its own: {', '.join(rule_file.file for rule_file in tenant.rules)}"
     for period, usd in tenant.budgets.model_dump(exclude_none=True).items():
         yield f"budget {period.removesuffix('_usd')} ${usd} (not enforced yet)"

@@ -6,6 +6,8 @@
          ├─▶ language, task family, high-stakes domains, injection suspicion
          └─▶ tokens
     finding types + declared class ──▶ data class
+    all that is in a job ──▶ data class, risk tier, action class, each with the rules that made it so
+    name of a tool ──▶ its scope
     text + findings ──▶ redacted text and what its placeholders stand for
 
 **States.** None between calls. Compiled pattern databases and tokenizer tables are loaded once per process and are
@@ -25,24 +27,33 @@ from services.detect.analysis import analyse, warm
 from services.detect.classes import data_class
 from services.detect.findings import Analysis, Finding
 from services.detect.injection import Suspicion, suspicion
-from services.detect.own_rules import OwnRules
+from services.detect.labels import Labelled, Situation, explained, labelled
+from services.detect.own_rules import OwnRules, OwnRulesError
 from services.detect.redaction import Redaction, redact, redacted, restore
 from services.detect.rules import RULE_SET_VERSION
-from services.detect.tokens import count_tokens
+from services.detect.tokens import count_tokens, tokens_at_most
+from services.detect.tools import tool_scope
 
 __all__ = [
     "RULE_SET_VERSION",
     "Analysis",
     "Finding",
+    "Labelled",
     "OwnRules",
+    "OwnRulesError",
     "Redaction",
+    "Situation",
     "Suspicion",
     "analyse",
     "count_tokens",
     "data_class",
+    "explained",
+    "labelled",
     "redact",
     "redacted",
     "restore",
     "suspicion",
+    "tokens_at_most",
+    "tool_scope",
     "warm",
 ]

@@ -29,10 +29,26 @@ _DIAGNOSIS: Final = "diagnosis"
 _NEAR: Final = 300
 _IDENTIFYING: Final = frozenset({"personal", "health"})
 
-# What is assumed of a text whose domain could not be told.
+# What is assumed of a text whose domain, or whose speaking to the model, could not be told.
 HIGH_STAKES: Final[tuple[str, ...]] = ("finance", "legal", "medical")
+WORST: Final = Suspicion(1.0, True, ())
 
 _Part = TypeVar("_Part")
+
+
+class Attempts:
+    """Detectors attempted over one text; ``failed`` names each that raised and the kind of its error."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def __call__(self, detector: str, detect: Callable[[], _Part], otherwise: _Part) -> _Part:
+        """Return what a detector says, or the most careful answer where it raises."""
+        try:
+            return detect()
+        except Exception as error:  # whatever it is, the text must count as not looked at; its message may quote it
+            self.failed.append(f"{detector}:{type(error).__name__}")
+            return otherwise
 
 
 def analyse(text: str, own: OwnRules | None = None) -> Analysis:
@@ -42,27 +58,19 @@ def analyse(text: str, own: OwnRules | None = None) -> Analysis:
 
     ``own`` rules are looked for beside those of the product.
     """
-    failed: list[str] = []
-
-    def attempt(detector: str, detect: Callable[[], _Part], otherwise: _Part) -> _Part:
-        try:
-            return detect()
-        except Exception as error:  # whatever it is, the text must count as not looked at; its message may quote it
-            failed.append(f"{detector}:{type(error).__name__}")
-            return otherwise
-
+    attempt = Attempts()
     looked_at, data = _utf8(text[:MAX_CHARACTERS])
     nothing: tuple[list[Finding], bool] = ([], True)
     findings, more = attempt("findings", lambda: _findings(looked_at, data, own), nothing)
     task, task_confidence = attempt("tasks", lambda: task_family(data), ("chat", 0.0))
-    suspicion = attempt("injection", lambda: injection(looked_at, data), Suspicion(1.0, True, ()))
+    suspicion = attempt("injection", lambda: injection(looked_at, data), WORST)
     domains = attempt("domains", lambda: high_stakes_domains(data), HIGH_STAKES)
     written_in = attempt("language", lambda: language(looked_at), UNDETERMINED)
     # No character is longer than four bytes, no token shorter than one.
     tokens = attempt("tokens", lambda: count_tokens(text), 4 * len(text))
     return Analysis(
         findings=tuple(findings),
-        truncated=more or len(text) > MAX_CHARACTERS or bool(failed),
+        truncated=more or len(text) > MAX_CHARACTERS or bool(attempt.failed),
         language=written_in,
         task=task,
         task_confidence=task_confidence,
@@ -72,7 +80,7 @@ def analyse(text: str, own: OwnRules | None = None) -> Analysis:
         injection_signals=suspicion.signals,
         tokens=tokens,
         characters=len(text),
-        detectors_failed=tuple(failed),
+        detectors_failed=tuple(attempt.failed),
     )
 
 
@@ -83,7 +91,8 @@ def _findings(text: str, data: bytes, own: OwnRules | None) -> tuple[list[Findin
         more, cut = own.detector.find(text, data)
         found, truncated = found + more, truncated or cut
     named = [*people(text, MAX_FINDINGS + 1), *located(text, MAX_FINDINGS + 1)]
-    found = _next_to_somebody(without_overlaps(found + named, severity))
+    grave = own.detector.severity if own else severity
+    found = _next_to_somebody(without_overlaps(found + named, grave))
     return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
 
 

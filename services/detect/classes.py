@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
+from typing import Final, NamedTuple
 
 from services.detect.rules import data_class_rules, type_groups
+from services.detect.rules.labels import Subject
+
+_DECLARED: Final = "declared"
+_UNDECLARED: Final = "undeclared"
+_TRUNCATED: Final = "truncated"
+NO_CLASSES: Final[Mapping[str, str]] = {}
+
+
+class Cause(NamedTuple):
+    """Something that asks for a class: how strict that is, the rule or finding type that says so, and in words."""
+
+    rank: int
+    rule: str
+    words: str
 
 
 def data_class(finding_types: Collection[str], declared: str | None, truncated: bool) -> str:
@@ -14,31 +29,43 @@ def data_class(finding_types: Collection[str], declared: str | None, truncated: 
     What was declared can only be raised; undeclared data starts at the rules' default. A type that no rule knows and an
     analysis that is not complete get the strictest class. Raises ``ValueError`` for a declared class that is none.
     """
-    rules = data_class_rules()
-    if declared is not None and declared not in rules.order:
-        raise ValueError(f"unknown data class {declared!r}; known are {', '.join(rules.order)}")
-    types = set(finding_types)
-    ranks = [class_rank(type_) for type_ in types]
-    for rule in rules.together:
-        if all(types.intersection(alternatives) for alternatives in rule.each_of):
-            ranks.append(rules.order.index(rule.data_class))
-    ranks.append(rules.order.index(rules.default if declared is None else declared))
-    if truncated:
-        ranks.append(len(rules.order) - 1)
-    return rules.order[max(ranks)]
+    return data_class_rules().order[max(cause.rank for cause in causes(finding_types, declared, truncated=truncated))]
 
 
-def class_reasons(types: Collection[str], *, truncated: bool) -> list[str]:
-    """Return in words what makes the class of these types, the strictest first."""
+def causes(
+    types: Collection[str],
+    declared: str | None,
+    *,
+    truncated: bool,
+    own: Mapping[str, str] = NO_CLASSES,
+    found: Mapping[Subject, frozenset[str]] | None = None,
+) -> Iterator[Cause]:
+    """Yield everything that asks for a class; the strictest one asked for is the class.
+
+    ``own`` are the classes of types that are not the product's; ``found`` is what else rules look at. Raises
+    ``ValueError`` for a declared class that is none.
+    """
     rules = data_class_rules()
-    reasons = [(class_rank(type_), f"{rules.order[class_rank(type_)]}: {type_}") for type_ in sorted(set(types))]
-    for rule in rules.together:
-        if all(set(types).intersection(alternatives) for alternatives in rule.each_of):
-            found = [" or ".join(sorted(set(types).intersection(alternatives))) for alternatives in rule.each_of]
-            reasons.append((rules.order.index(rule.data_class), f"{rule.data_class}: {' with '.join(found)}"))
+    order = rules.order
+    if declared is not None and declared not in order:
+        raise ValueError(f"unknown data class {declared!r}; known are {', '.join(order)}")
     if truncated:
-        reasons.append((len(rules.order), f"{rules.order[-1]}: not everything could be looked at"))
-    return [reason for _, reason in sorted(reasons, key=lambda item: -item[0])]
+        yield Cause(len(order) - 1, _TRUNCATED, f"{order[-1]}: not everything could be looked at")
+    for type_ in sorted(set(types)):
+        rank = class_rank(type_, own)
+        yield Cause(rank, type_, f"{order[rank]}: {type_}")
+    for together in rules.together:
+        if all(set(types).intersection(alternatives) for alternatives in together.each_of):
+            each = [" or ".join(sorted(set(types).intersection(some))) for some in together.each_of]
+            rank = order.index(together.data_class)
+            yield Cause(rank, "+".join(each), f"{together.data_class}: {' with '.join(each)}")
+    for rule in rules.raised if found is not None else ():
+        if found is not None and rule.holds(found):
+            yield Cause(order.index(rule.label), rule.id, f"{rule.label}: {rule.id}")
+    if declared is None:
+        yield Cause(order.index(rules.default), _UNDECLARED, f"{rules.default}: nothing was declared")
+    else:
+        yield Cause(order.index(declared), _DECLARED, f"{declared}: declared")
 
 
 @cache
@@ -49,6 +76,10 @@ def _known_ranks() -> dict[str, int]:
     }
 
 
-def class_rank(type_: str) -> int:
+def class_rank(type_: str, own: Mapping[str, str] = NO_CLASSES) -> int:
     """Return how strict the class of a type is, 0 being the most open; the strictest for a type that no rule knows."""
-    return _known_ranks().get(type_, len(data_class_rules().order) - 1)
+    known = _known_ranks().get(type_)
+    if known is not None:
+        return known
+    order = data_class_rules().order
+    return order.index(own[type_]) if type_ in own else len(order) - 1

@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from services.detect.lexicon import scorer
@@ -29,7 +30,8 @@ _LOOKALIKES: Final = str.maketrans(
     "аеорсухіѕјһԁԛԝвкмнтАВЕКМНОРСТУХІЈЅοανρικτυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
     "aeopcyxisjhdqwbkmhtABEKMHOPCTYXIJSoavpiktuABEZHIKMNOPTYX",
 )
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/]{32,4000}={0,2}")
+_SHORTEST_PAYLOAD: Final = 32
+_BASE64: Final = re.compile(rf"[A-Za-z0-9+/]{{{_SHORTEST_PAYLOAD},4000}}={{0,2}}")
 _MOST_PAYLOADS: Final = 20
 # What is normalised and decoded: a text beyond it is looked at as it stands only.
 _MOST_DISGUISED: Final = 400_000
@@ -70,6 +72,11 @@ def suspicion(text: str) -> Suspicion:
     return injection(text, text.encode(errors="replace"))
 
 
+def is_looked_at_whole(text: str) -> bool:
+    """Tell whether a text is within all limits: then no part of it has a sign that the text as a whole has not."""
+    return len(text) <= _MOST_DISGUISED and len(_base64_runs(text)) <= _MOST_PAYLOADS
+
+
 def _undisguised(text: str, tricks: dict[str, float]) -> str | None:
     """Return what the text says without tricks of writing, or ``None`` when it has none; note the tricks."""
     if text.isascii():
@@ -85,13 +92,18 @@ def _undisguised(text: str, tricks: dict[str, float]) -> str | None:
     return unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", tagged)).translate(_LOOKALIKES)
 
 
+def _base64_runs(text: str) -> list[str]:
+    """Return the first runs of base64 in a text, one more than are decoded where there are more."""
+    # Hardly any text has a word that long, and seeing so takes less than searching.
+    if max(map(len, text.split()), default=0) < _SHORTEST_PAYLOAD:
+        return []
+    return [run.group() for run in islice(_BASE64.finditer(text), _MOST_PAYLOADS + 1)]
+
+
 def _payloads(text: str) -> list[bytes]:
     """Return what the first base64 runs of a text say, those that say something in letters."""
     found: list[bytes] = []
-    for number, run in enumerate(_BASE64.finditer(text)):
-        if number == _MOST_PAYLOADS:
-            break
-        value = run.group()
+    for value in _base64_runs(text)[:_MOST_PAYLOADS]:
         if value.isdigit() or len(set(value)) < 10:
             continue
         try:

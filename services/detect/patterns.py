@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from services.detect.classes import class_rank
+from services.detect.classes import NO_CLASSES, class_rank
 from services.detect.engine import Expression, Scanner
 from services.detect.findings import Finding, capped, without_overlaps
 from services.detect.rules import Group, Pattern, pattern_files, type_groups
@@ -110,7 +110,8 @@ class _Rule:
 class PatternDetector:
     """The pattern rules, compiled. Safe to share between threads."""
 
-    def __init__(self, patterns: Iterable[Pattern]) -> None:
+    def __init__(self, patterns: Iterable[Pattern], grave: Callable[[Finding], tuple[int, ...]] | None = None) -> None:
+        self.severity: Final = grave or severity
         self._rules = [_Rule.of(pattern) for pattern in patterns]
         self._scanned = [rule for rule in self._rules if rule.pattern.words or not rule.pattern.alone]
         self._scanner = Scanner([rule.expression for rule in self._scanned])
@@ -124,7 +125,7 @@ class PatternDetector:
         matches, truncated = self._scanner.scan(data, MAX_MATCHES)
         found = self._lone(text)
         if not matches:
-            return _listed(found), truncated
+            return self._listed(found), truncated
         candidates = _by_start(matches if len(data) == len(text) else _in_code_points(matches, data))
         verdicts: dict[tuple[int, str], bool] = {}
         validation = MAX_VALIDATION
@@ -149,13 +150,18 @@ class PatternDetector:
                     if not verdict:
                         span = None
                 if validation < 0:
-                    return _listed(found), True
+                    return self._listed(found), True
                 if span is not None:
                     done[index] = span[1]
                     full[rule.pattern.type] += 1
                     found.append(Finding(rule.pattern.type, *span, rule.pattern.confidence, rule.pattern.id))
                     break
-        return _listed(found), truncated or len(found) > MAX_FINDINGS
+        return self._listed(found), truncated or len(found) > MAX_FINDINGS
+
+    def _listed(self, found: list[Finding]) -> list[Finding]:
+        if len(found) < 2:
+            return found
+        return capped(without_overlaps(found, self.severity), MAX_FINDINGS)
 
     def _lone(self, text: str) -> list[Finding]:
         """Return the surest reading of a text that is nothing but one value, if it is."""
@@ -209,12 +215,6 @@ def _in_code_points(matches: list[tuple[int, int, int]], data: bytes) -> list[tu
     return [(index, position[start], position[end]) for index, start, end in matches]
 
 
-def severity(finding: Finding) -> tuple[int, ...]:
+def severity(finding: Finding, own: Mapping[str, str] = NO_CLASSES) -> tuple[int, ...]:
     """Return how grave a finding is, compared with others over the same text: its class, then its group."""
-    return class_rank(finding.type), _GROUP_RANK[type_groups().get(finding.type, "personal")]
-
-
-def _listed(found: list[Finding]) -> list[Finding]:
-    if len(found) < 2:
-        return found
-    return capped(without_overlaps(found, severity), MAX_FINDINGS)
+    return class_rank(finding.type, own), _GROUP_RANK[type_groups().get(finding.type, "personal")]

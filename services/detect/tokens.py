@@ -56,8 +56,13 @@ def estimated_tokens(text: str, vendor: str) -> tuple[int, int]:
     if vendor not in MARGINS:
         raise ValueError(f"no margin is stated for {vendor!r}; known are {', '.join(sorted(MARGINS))}")
     exact = count_tokens(text)
-    usual, most = MARGINS[vendor]
-    return round(exact * usual), -int(-exact * most // 1)
+    usual, _ = MARGINS[vendor]
+    return round(exact * usual), tokens_at_most(exact)[vendor]
+
+
+def tokens_at_most(exact: int) -> dict[str, int]:
+    """Return by vendor how many tokens its models count at most where ``o200k_base`` has ``exact``."""
+    return {vendor: -int(-exact * most // 1) for vendor, (_, most) in MARGINS.items()}
 
 
 def _encodable(text: str) -> str:

@@ -172,21 +172,28 @@ class Planner:
         )
 
 
+_TABLES: Final = frozenset({"findings", "tool_scopes", "tokens_at_most"})
 _CONTAINERS: Final[dict[str, Callable[[Any], Any]]] = {
     "tools": tuple,
     "domains": tuple,
+    "untrusted_sources": tuple,
+    "injection_signals": tuple,
     "regions": lambda value: None if value is None else tuple(value),
     "providers": lambda value: None if value is None else tuple(value),
-    "findings": lambda value: tuple(sorted(value.items())),
+    **dict.fromkeys(_TABLES, lambda value: tuple(sorted(value.items()))),
 }
 """The features that cannot be hashed as they are, and how each is frozen."""
 
 
 def _thaw(name: str, value: Any) -> Any:
-    if name == "findings":
-        return dict(value)
+    if name in _TABLES:
+        return {key: _plain(item) for key, item in value}
+    return list(value) if isinstance(value, tuple) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
     # Conditions compare with plain strings, so the vocabularies' members become what they are in JSON.
-    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, str) else value
+    return str(value) if isinstance(value, str) else value
 
 
 def _own_limits(job: dict[str, Any]) -> Restrictions:

@@ -13,7 +13,7 @@ from itertools import product
 from math import prod
 from typing import Any, Final
 
-from schemas.codes import DataClass, LatencyClass, Operation, RiskTier
+from schemas.codes import ActionClass, DataClass, LatencyClass, Operation, RiskTier, ToolScope
 from schemas.features import Features
 from services.policy.bundle import Rule
 
@@ -38,6 +38,7 @@ ORDINARY_JOB: Final[dict[str, Any]] = {
     "data_class": "internal",
     "domains": [],
     "risk_tier": "low",
+    "action_class": "read_only",
     "injection_suspected": False,
     "findings": {},
 }
@@ -48,13 +49,22 @@ _VOCABULARIES: Final[dict[str, list[Any]]] = {
     "data_class": [str(name) for name in DataClass],
     "declared_data_class": [None, *(str(name) for name in DataClass)],
     "risk_tier": [str(name) for name in RiskTier],
+    "action_class": [None, *(str(name) for name in ActionClass)],
     "quality": ["standard", "high"],
     "retention": [None, "zero", "any"],
     "structured_output": [False, True],
     "injection_suspected": [False, True],
+    "tokens_exact": [False, True],
 }
 _NULLABLE: Final = frozenset({"user_tier", "alias", "model"})
-_LISTS: Final = frozenset({"tools", "domains"})
+_LISTS: Final = frozenset({"tools", "domains", "untrusted_sources", "injection_signals"})
+_TABLES: Final[dict[str, list[Any] | None]] = {
+    "findings": None,
+    "tokens_at_most": None,
+    "tool_scopes": [str(name) for name in ToolScope],
+}
+"""Features by key, with the values that there are; None for counts."""
+_SHARES: Final = frozenset({"task_confidence", "injection_score"})
 _NULLABLE_LISTS: Final = frozenset({"regions", "providers"})
 _NULLABLE_COUNTS: Final = frozenset({"max_output_tokens", "max_tool_calls"})
 _OTHER: Final = "something-else"
@@ -63,7 +73,7 @@ _LONGEST: Final = 40
 
 _TEXT: Final = re.compile(r"\"((?:\\.|[^\"\\])*)\"|'((?:\\.|[^'\\])*)'")
 _NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
-_KEY: Final = re.compile(r"\bfindings\s*\.\s*([a-z]\w*)|\bfindings\s*\[\s*[\"']([^\"']+)")
+_KEYS: Final = {name: re.compile(rf"\b{name}\s*\.\s*([a-z]\w*)|\b{name}\s*\[\s*[\"']([^\"']+)") for name in _TABLES}
 _NO_KEY: Final = frozenset({"exists", "all", "map", "filter", "exists_one", "size"})
 
 
@@ -99,11 +109,12 @@ def _values(name: str, source: str) -> list[Any]:
     if name in _LISTS | _NULLABLE_LISTS:
         none: list[Any] = [[]] if name in _LISTS else [None]
         return [*none, *([text] for text in texts), *([texts] if len(texts) > 1 else []), *others]
-    if name == "findings":
-        keys = sorted({found[1] or found[2] for found in _KEY.finditer(source)} - _NO_KEY | set(texts))
-        counts = sorted({1, *(int(number) + 1 for number in numbers)})
-        return [{}, *({key: count} for key in keys for count in counts), *(dict.fromkeys(some, 1) for some in others)]
-    if name == "task_confidence":
+    if name in _TABLES:
+        keys = sorted({found[1] or found[2] for found in _KEYS[name].finditer(source)} - _NO_KEY | set(texts))
+        items = _TABLES[name] or sorted({1, *(int(number) + 1 for number in numbers)})
+        many = [dict.fromkeys(some, items[0]) for some in others]
+        return [{}, *({key: item} for key in keys for item in items), *many]
+    if name in _SHARES:
         near = {round(number + step, 4) for number in numbers for step in (-0.01, 0.0, 0.01)}
         return sorted(value for value in {0.0, 0.5, 1.0} | near if 0 <= value <= 1)
     if name == "max_cost_usd":

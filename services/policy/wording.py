@@ -127,6 +127,8 @@ def _plain(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, list):
         return joined(sorted(str(item) for item in value))
+    if isinstance(value, dict):
+        return joined(f"{key}: {_plain(item)}" for key, item in sorted(value.items()))
     return "not given" if value is None else str(value)
 
 

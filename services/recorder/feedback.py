@@ -27,7 +27,7 @@ from services.runtime.binding import Binder
 from services.runtime.host import Host
 from services.runtime.ids import derive
 from services.runtime.kafka import Outgoing
-from services.runtime.microbatch import UnreadableError, dead_letter
+from services.runtime.microbatch import UnreadableError, dead_letter, refusal_of
 from services.runtime.postgres import Connection
 from services.tenancy import Bound, Refusal
 
@@ -95,10 +95,7 @@ class FeedbackStage:
 
     async def _bound(self, items: Sequence[Item]) -> tuple[list[Item], list[Outgoing]]:
         """Return the items that are their tenant's, and dead letters for the others."""
-        if any(isinstance(item.bound, Refusal) for item in items):
-            # Bound again also where this look finds nothing new: news may have come since the messages were read.
-            await self._host.tenants.caught_up()
-            items = [self.read(item.record) for item in items]
+        items = await self._binder.settled(items, self.read)
         bound: list[Item] = []
         refused: list[Outgoing] = []
         for item in items:
@@ -143,17 +140,8 @@ class FeedbackStage:
         return {(row["tenant"], row["record_id"]): set(row["given"]) for row in rows}
 
     def _refused(self, item: Item, code: ErrorCode, reason: str) -> Outgoing:
-        record = item.record
         self._host.telemetry.events.labels("feedback_refused").inc()
-        self._host.telemetry.log.warning(
-            "dead letter",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            code=str(code),
-            reason=reason,
-        )
-        return dead_letter(self._host.settings, record, code, reason)
+        return refusal_of(self._host, item.record, code, reason)
 
 
 def parse(value: bytes | None) -> Feedback:

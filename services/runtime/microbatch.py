@@ -78,6 +78,19 @@ def dead_letter(settings: Settings, record: ConsumerRecord[bytes, bytes], code: 
     return Outgoing(settings.topic(DEAD_LETTER.name), record.key, record.value, headers)
 
 
+def refusal_of(host: Host, record: ConsumerRecord[bytes, bytes], code: ErrorCode, reason: str) -> Outgoing:
+    """Return the dead letter of a message that is refused, logged without content."""
+    host.telemetry.log.warning(
+        "dead letter",
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        code=str(code),
+        reason=reason,
+    )
+    return dead_letter(host.settings, record, code, reason)
+
+
 class MicroBatch:
     """Feeds one stage from its topics."""
 

@@ -21,13 +21,14 @@ from services.tenancy.binding import (
     own_topic,
     sign,
 )
-from services.tenancy.tenants import SigningKey, Tenant, Tenants
+from services.tenancy.tenants import RuleFile, SigningKey, Tenant, Tenants
 
 __all__ = [
     "KEY_ID_HEADER",
     "SIGNATURE_HEADER",
     "Bound",
     "Refusal",
+    "RuleFile",
     "SecretOf",
     "SigningKey",
     "Tenant",

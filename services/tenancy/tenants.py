@@ -9,13 +9,16 @@ from functools import cached_property
 from typing import Annotated, Final, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, model_validator
 
 from schemas.codes import DataClass
 from schemas.job import TenantId
 
 MAX_KEYS: Final = 2
 """The key in use, and the one that takes its place."""
+
+MAX_RULE_FILES: Final = 8
+MAX_RULES_CHARACTERS: Final = 64 * 1024
 
 KeyId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 # A name becomes a file's name in the secrets folder: it may not lead out of it.
@@ -29,6 +32,10 @@ Usd = Annotated[
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
+def _is_empty(value: object) -> bool:
+    return value == ()
+
+
 class Part(BaseModel):
     """A part of the file; an unknown field is refused, so that a misspelt limit cannot vanish."""
 
@@ -40,6 +47,28 @@ class SigningKey(Part):
 
     id: KeyId
     secret: SecretName
+
+
+def _file_is_inside(file: str) -> str:
+    if ".." in file.split("/"):
+        raise ValueError("leads out of the folder of the configuration")
+    return file
+
+
+class RuleFile(Part):
+    """Rules of a tenant's own for what is in its jobs: a file beside ``tenants.yaml``, and what it said."""
+
+    file: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$", max_length=200),
+        AfterValidator(_file_is_inside),
+    ]
+    content: Annotated[str, StringConstraints(max_length=MAX_RULES_CHARACTERS)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_given_by_its_name(cls, given: object) -> object:
+        return {"file": given} if isinstance(given, str) else given
 
 
 class Budgets(Part):
@@ -62,6 +91,9 @@ class Tenant(Part):
     regions: Annotated[tuple[Region, ...], Field(min_length=1)] | None = None
     """The only regions in which its jobs may be answered."""
     budgets: Budgets = Budgets()
+    # Left out where there are none: versions applied before there were any keep their digests.
+    rules: Annotated[tuple[RuleFile, ...], Field(max_length=MAX_RULE_FILES, exclude_if=_is_empty)] = ()
+    """What is found in its jobs beside what the product finds; the file names files, a version holds their content."""
 
     @property
     def is_bound(self) -> bool:
@@ -106,6 +138,11 @@ class Tenants(Part):
         """Return for how many days a tenant's content of a class is kept; None where nothing was agreed."""
         found = self.tenants.get(tenant)
         return None if found is None else found.retention_days.get(data_class)
+
+    def rules(self, tenant: str) -> tuple[RuleFile, ...]:
+        """Return a tenant's own rules for what is in its jobs; none where nothing was agreed."""
+        found = self.tenants.get(tenant)
+        return () if found is None else found.rules
 
     @cached_property
     def signers(self) -> dict[str, tuple[str, SigningKey]]:

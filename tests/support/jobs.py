@@ -10,7 +10,8 @@ from typing import Any, Final
 import orjson
 from aiokafka import ConsumerRecord
 
-from services.classifier.stage import ClassifierStage, Item
+from services.classifier.prepare import Item
+from services.classifier.stage import ClassifierStage
 from services.runtime.kafka import Outgoing
 
 TENANT: Final = "acme"

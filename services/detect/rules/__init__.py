@@ -2,7 +2,8 @@
 
 The file's name says which kind it is: ``patterns_*.yaml`` hold a :class:`PatternFile`, ``lexicon_*.yaml`` a
 :class:`Lexicon`, ``data_classes.yaml`` the :class:`DataClassRules`, ``names.json`` the :class:`Names`,
-``person_words.yaml`` the :class:`PersonWords`. A file that does not fit its kind fails at load, never at a text.
+``person_words.yaml`` the :class:`PersonWords`; the forms of ``labels.yaml`` and ``tools.yaml`` are in
+:mod:`services.detect.rules.labels`. A file that does not fit its kind fails at load, never at a text.
 :data:`RULE_SET_VERSION` changes with any byte of any of them.
 """
 
@@ -17,13 +18,18 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from services.detect.rules.labels import LabelRule, Labels, ToolRules
+
 # ``trace``: says little about a person by itself; ``business``: names a company or a profession; ``document``: says
 # what kind of text it stands in.
 Group = Literal["personal", "health", "credential", "trace", "business", "document"]
 
 
 def _compiles(pattern: str) -> str:
-    re.compile(pattern)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from error
     return pattern
 
 
@@ -128,11 +134,13 @@ class DataClassRules(_Strict):
     groups: dict[Group, str]
     types: dict[str, str]
     together: tuple[Together, ...] = ()
+    raised: tuple[LabelRule, ...] = ()
 
     @model_validator(mode="after")
     def _every_class_is_in_the_order(self) -> Self:
         unknown = {self.default, *self.groups.values(), *self.types.values()} - set(self.order)
         unknown |= {together.data_class for together in self.together} - set(self.order)
+        unknown |= {rule.label for rule in self.raised} - set(self.order)
         if unknown:
             raise ValueError(f"classes missing from the order: {sorted(unknown)}")
         return self
@@ -142,7 +150,8 @@ class DataClassRules(_Strict):
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def _loaded(content: bytes) -> Any:
+def loaded(content: bytes) -> Any:
+    """Return what YAML says; raises ``yaml.YAMLError``."""
     return yaml.load(content, _LOADER)  # noqa: S506 - either loader is the safe one
 
 
@@ -155,7 +164,7 @@ def names() -> Names:
 @cache
 def person_words() -> PersonWords:
     """Load ``person_words.yaml``."""
-    return PersonWords.model_validate(_loaded(_sources()["person_words.yaml"]))
+    return PersonWords.model_validate(loaded(_sources()["person_words.yaml"]))
 
 
 @cache
@@ -178,7 +187,7 @@ RULE_SET_VERSION: Final = _version()
 
 def pattern_file(content: bytes) -> PatternFile:
     """Return the pattern file that YAML holds; raises ``ValueError`` when it holds none."""
-    return PatternFile.model_validate(_loaded(content))
+    return PatternFile.model_validate(loaded(content))
 
 
 @cache
@@ -200,10 +209,22 @@ def type_groups() -> dict[str, Group]:
 
 def lexicon(name: str) -> Lexicon:
     """Load ``lexicon_<name>.yaml``."""
-    return Lexicon.model_validate(_loaded(_sources()[f"lexicon_{name}.yaml"]))
+    return Lexicon.model_validate(loaded(_sources()[f"lexicon_{name}.yaml"]))
 
 
 @cache
 def data_class_rules() -> DataClassRules:
     """Return the rules that turn finding types into a data class."""
-    return DataClassRules.model_validate(_loaded(_sources()["data_classes.yaml"]))
+    return DataClassRules.model_validate(loaded(_sources()["data_classes.yaml"]))
+
+
+@cache
+def label_rules() -> Labels:
+    """Return the rules that make a job's risk tier and action class."""
+    return Labels.model_validate(loaded(_sources()["labels.yaml"]))
+
+
+@cache
+def tool_rules() -> ToolRules:
+    """Return the rules that tell what tools do."""
+    return ToolRules.model_validate(loaded(_sources()["tools.yaml"]))

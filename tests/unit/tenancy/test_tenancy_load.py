@@ -71,3 +71,45 @@ def test_a_version_is_named_by_what_it_says_and_read_again_from_its_bytes(tmp_pa
     assert one.digest() == same.digest() != other.digest()
     for tenants in (one, other, some_tenants()):
         assert Tenants.model_validate_json(tenants.content()).digest() == tenants.digest()
+
+
+def test_rules_come_with_their_content_and_are_part_of_the_version(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    rules = tmp_path / "rules" / "a.yaml"
+    rules.write_text("types: {t: personal}\npatterns: [{id: p, type: t, regex: 'A-\\d+', confidence: 1}]")
+    tenants = read(tmp_path, "version: 1\ntenants: {a: {rules: [rules/a.yaml]}}")
+    (held,) = tenants.rules("a")
+    assert (held.file, held.content) == ("rules/a.yaml", rules.read_text())
+    again = Tenants.model_validate_json(tenants.content())
+    assert (again, again.digest()) == (tenants, tenants.digest())
+    rules.write_text(rules.read_text() + "\n# changed")
+    assert load(tmp_path).digest() != tenants.digest()
+
+
+def test_tenants_without_rules_are_named_as_before_there_were_any() -> None:
+    assert b"rules" not in some_tenants().content()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.yaml", None, r"missing.yaml: No such file"),
+        ("../x.yaml", None, r"tenants.a.rules.0.file"),
+        ("a/../../x.yaml", None, r"tenants.a.rules.0.file: leads out of the folder"),
+        (
+            "bad.yaml",
+            b"patterns: [{id: p, type: ghost, regex: a, confidence: 1}]",
+            r"bad.yaml: .*undeclared types: ghost",
+        ),
+        ("bad.yaml", b"\xff", r"bad.yaml: is not UTF-8"),
+        ("bad.yaml", b"#" * 70_000, r"bad.yaml: content: "),
+    ],
+)
+def test_rules_that_cannot_be_used_are_refused_with_their_file(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(PolicyError, match=words) as raised:
+        read(tmp_path, f"version: 1\ntenants: {{a: {{rules: [{name}]}}}}\n")
+    assert raised.value.hint
