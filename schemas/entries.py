@@ -73,13 +73,25 @@ class FindingData(TypedDict):
     detector: str
 
 
+class RedactionData(TypedDict):
+    """The redacted text in the vault: places replaced by type, and its keyed digest.
+
+    Where it is not ``whole``, more is missing than what was found: a text could not be looked at completely.
+    """
+
+    counts: dict[str, int]
+    whole: bool
+    digest: str
+
+
 class Classified(TypedDict):
-    """What is in the job."""
+    """What is in the job; without ``redaction`` nothing was found that a redacted text would leave out."""
 
     features: dict[str, object]
     findings: list[FindingData]
     truncated: bool
     rules: str
+    redaction: NotRequired[RedactionData]
 
 
 class Decided(TypedDict):

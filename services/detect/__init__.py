@@ -21,12 +21,13 @@ makes the analysis ``truncated``, which raises the data class to its top. Work i
 
 from __future__ import annotations
 
-from services.detect.analysis import analyse, warm
+from services.detect.analysis import analyse, find, warm
 from services.detect.classes import data_class
 from services.detect.findings import Analysis, Finding
 from services.detect.injection import Suspicion, suspicion
 from services.detect.own_rules import OwnRules
-from services.detect.redaction import Redaction, redact, redacted, restore
+from services.detect.redaction import Redaction, redact, redacted, restore, restore_in_json
+from services.detect.redactor import Leaf, RedactedTexts, UnknownTypeError, redact_texts, redactable, types_of
 from services.detect.rules import RULE_SET_VERSION
 from services.detect.tokens import count_tokens
 
@@ -34,15 +35,23 @@ __all__ = [
     "RULE_SET_VERSION",
     "Analysis",
     "Finding",
+    "Leaf",
     "OwnRules",
+    "RedactedTexts",
     "Redaction",
     "Suspicion",
+    "UnknownTypeError",
     "analyse",
     "count_tokens",
     "data_class",
+    "find",
     "redact",
+    "redact_texts",
+    "redactable",
     "redacted",
     "restore",
+    "restore_in_json",
     "suspicion",
+    "types_of",
     "warm",
 ]
