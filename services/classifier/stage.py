@@ -23,6 +23,7 @@ from services.classifier import arrival, erased, intake
 from services.classifier.arrival import Arrival
 from services.classifier.classify import classify
 from services.classifier.intake import Fault, NoTenantError, Rejected
+from services.classifier.redacted import content_of, redacted_of, with_redaction
 from services.detect import warm
 from services.runtime import ledger, queries, vault
 from services.runtime.binding import Binder
@@ -181,6 +182,7 @@ class ClassifierStage:
             content=item.content,
             job=job,
             classification=None if too_late else classify(job),
+            redacted=None if too_late else redacted_of(job),
             fault=Fault(ErrorCode.DEADLINE_PASSED, "deadline") if too_late else None,
         )
 
@@ -207,6 +209,7 @@ class ClassifierStage:
             content=original,
             job=job,
             classification=classify(job),
+            redacted=redacted_of(job),
             fault=None,
             replay_of=replay.record_id,
         )
@@ -294,7 +297,10 @@ class ClassifierStage:
             received = taken.received(key, now)
             first = writer.add(EntryKind.RECEIVED, received, now)
             if taken.classification is not None:
-                writer.add(EntryKind.CLASSIFIED, taken.classification.entry, now)
+                data = with_redaction(taken.classification.entry, taken.redacted, key)
+                classified = writer.add(EntryKind.CLASSIFIED, data, now)
+                if taken.redacted is not None:
+                    contents.append(content_of(taken.redacted, classified, key))
             chains.append(ledger.writes(writer, None, now))
             if not taken.erased:
                 ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)

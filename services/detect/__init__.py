@@ -25,9 +25,25 @@ from services.detect.analysis import analyse, find, warm
 from services.detect.classes import data_class
 from services.detect.findings import Analysis, Finding
 from services.detect.injection import Suspicion, suspicion
+from services.detect.jobs import RedactedJob, UnreadableTextError, leaves_of, redact_job, within_json
 from services.detect.own_rules import OwnRules
-from services.detect.redaction import Redaction, redact, redacted, restore, restore_in_json
-from services.detect.redactor import Leaf, RedactedTexts, UnknownTypeError, redact_texts, redactable, types_of
+from services.detect.redaction import (
+    Redaction,
+    redact,
+    redacted,
+    restore,
+    restore_in_json,
+    with_whole_placeholders,
+)
+from services.detect.redactor import (
+    Leaf,
+    Occurrences,
+    RedactedTexts,
+    UnknownTypeError,
+    redact_texts,
+    redactable,
+    types_of,
+)
 from services.detect.rules import RULE_SET_VERSION
 from services.detect.tokens import count_tokens
 
@@ -36,16 +52,21 @@ __all__ = [
     "Analysis",
     "Finding",
     "Leaf",
+    "Occurrences",
     "OwnRules",
+    "RedactedJob",
     "RedactedTexts",
     "Redaction",
     "Suspicion",
     "UnknownTypeError",
+    "UnreadableTextError",
     "analyse",
     "count_tokens",
     "data_class",
     "find",
+    "leaves_of",
     "redact",
+    "redact_job",
     "redact_texts",
     "redactable",
     "redacted",
@@ -54,4 +75,6 @@ __all__ = [
     "suspicion",
     "types_of",
     "warm",
+    "with_whole_placeholders",
+    "within_json",
 ]

@@ -59,8 +59,8 @@ def leaves_of(job: Mapping[str, Any]) -> list[Leaf]:
     return leaves
 
 
-def arguments(text: str, see: See) -> str:
-    """Return a tool call's arguments with what is seen in place of each text in them; JSON stays JSON."""
+def within_json(text: str, see: See) -> str:
+    """Return a text with what is seen in its place, or where it is JSON in place of each text in it: it stays JSON."""
     try:
         parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -107,7 +107,7 @@ def _call(call: Mapping[str, Any], see: See) -> dict[str, Any]:
     return {
         **call,
         "id": see(Leaf(call["id"], None)),
-        "function": {**function, "name": name, "arguments": arguments(function["arguments"], see)},
+        "function": {**function, "name": name, "arguments": within_json(function["arguments"], see)},
     }
 
 

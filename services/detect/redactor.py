@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -171,7 +171,7 @@ class _Redactor:
         for text, findings in zip(self._texts, found, strict=True):
             for one in findings:
                 values.setdefault(text[one.start : one.end], one.type)
-        again = _Occurrences(values)
+        again = Occurrences(values)
         for index, text in enumerate(self._texts):
             places = sorted([*found[index], *again.find(text)], key=_by_place)
             places = with_whole_placeholders(text, places, self._placeholders)
@@ -210,10 +210,11 @@ class _Redactor:
         return name
 
 
-class _Occurrences:
-    """Where values stand, word for word, in time linear in the text."""
+class Occurrences:
+    """Where values stand, word for word, in time linear in the text; the shortest are left out."""
 
-    def __init__(self, values: dict[str, str]) -> None:
+    def __init__(self, values: Mapping[str, str]) -> None:
+        """Take the type of each value."""
         self._by_word: dict[str, list[tuple[int, str, str]]] = {}
         for value, type_ in values.items():
             word = _WORD.search(value)

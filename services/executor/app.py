@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from schemas.codes import ErrorCode, Status
 from schemas.messages import Routed
 from schemas.topics import ROUTED_BACKGROUND, ROUTED_BATCH
+from services.detect import warm
 from services.executor.recording import Recording
 from services.executor.recovery import Recovery
 from services.executor.routes import Routes
@@ -52,6 +53,8 @@ class Executor:
 
     def __init__(self, host: Host) -> None:
         """Load the catalog and register the consumer; raises :class:`CatalogRefusedError`."""
+        # Before the service joins its group, as the classifier does: answers and jobs to redact are looked at here.
+        warm()
         settings = host.settings
         self._host = host
         try:

@@ -131,6 +131,8 @@ def _covered(entry: Entry) -> Iterator[tuple[tuple[UUID, str], tuple[int, str | 
     match entry.kind:
         case EntryKind.RECEIVED:
             yield (entry.entry_id, vault.JOB), (entry.seq, data["digests"]["job"])
+        case EntryKind.CLASSIFIED if "redaction" in data:
+            yield (entry.entry_id, vault.REDACTED), (entry.seq, data["redaction"]["digest"])
         case EntryKind.ATTEMPT_STARTED:
             yield (entry.entry_id, vault.REQUEST), (entry.seq, data["request_digest"])
         case EntryKind.ATTEMPT_FINISHED if data["output_entry"]:
