@@ -15,9 +15,9 @@ be looked at has not passed. Jobs whose orders ask for neither redaction nor str
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -73,6 +73,7 @@ class Guard:
         return await asyncio.to_thread(self._examined, answer)
 
     def _examined(self, answer: Answer) -> tuple[Answer, list[Check]]:
+        result: Literal["pass", "fail", "error"]
         try:
             result = "fail" if self._leaks(answer) else "pass"
         except Exception:  # whatever it is: an answer that was not looked at has not passed
@@ -87,22 +88,24 @@ class Guard:
         found, truncated = find(text)
         if truncated:
             raise UnreadableTextError
-        own = with_whole_placeholders(text, sorted(found, key=lambda one: one.start), self.placeholders)
-        asked = self.redacted or frozenset()
-        if any(one.type in asked for one in own):
-            return True
         values = dict.fromkeys(self.placeholders.values(), "")
-        if any(with_whole_placeholders(text, Occurrences(values).find(text), self.placeholders)):
+        if self._beside_placeholders(text, Occurrences(values).find(text)):
             return True
-        return self.strict and self._shows_what_no_text_has(text, own)
+        if self._beside_placeholders(text, (one for one in found if one.type in (self.redacted or ()))):
+            return True
+        return self.strict and self._shows_what_no_text_has(text, found)
 
-    def _shows_what_no_text_has(self, text: str, found: list[Finding]) -> bool:
+    def _beside_placeholders(self, text: str, found: Iterable[Finding]) -> list[Finding]:
+        """Return findings that are not our own placeholders."""
+        return with_whole_placeholders(text, sorted(found, key=lambda one: one.start), self.placeholders)
+
+    def _shows_what_no_text_has(self, text: str, found: Iterable[Finding]) -> bool:
         never = types_of(_NEVER_MADE_UP)
-        shown = {_bare(text[one.start : one.end]) for one in found if one.type in never}
+        shown = self._beside_placeholders(text, (one for one in found if one.type in never))
         if not shown:
             return False
         given = _bare(" ".join(leaf.text for leaf in leaves_of(self.job)))
-        return any(value not in given for value in shown)
+        return any(_bare(text[one.start : one.end]) not in given for one in shown)
 
     # -- putting back ---------------------------------------------------------------------------------------------
 
@@ -164,9 +167,7 @@ def _choice(choice: Any, text: Callable[[str], str], arguments: Callable[[str], 
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         return choice
-    shown = {
-        name: text(value) if isinstance(value, str) and name != "role" else value for name, value in message.items()
-    }
+    shown = {name: text(value) if isinstance(value, str) else value for name, value in message.items()}
     if isinstance(calls := message.get("tool_calls"), list):
         shown["tool_calls"] = [_call(call, arguments) for call in calls]
     return {**choice, "message": shown}
