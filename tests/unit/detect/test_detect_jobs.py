@@ -54,14 +54,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
         "messages": [
             {"role": "user", "content": text},
             {"role": "user", "content": parts},
-            called(
-                draw(
-                    st.one_of(
-                        TEXTS,
-                        VALUES.map(lambda value: orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()),
-                    )
-                )
-            ),
+            called(draw(st.one_of(TEXTS, VALUES.map(lambda value: orjson.dumps(value).decode())))),
         ],
         "documents": [{"id": "d1", "title": draw(TEXTS), "text": draw(TEXTS)}],
         "params": {"stop": [draw(TEXTS)]},
