@@ -13,6 +13,7 @@ import orjson
 
 from schemas.entries import RedactionData
 from schemas.job import Job
+from services.classifier.classify import Classification
 from services.detect import RedactedJob, redact_job
 from services.runtime import vault
 from services.runtime.keyring import RecordKey
@@ -22,10 +23,22 @@ from services.runtime.vault import Content
 _UNREADABLE: Final = b'{"redacted":"[TEXT_1]"}'
 
 
-def redacted_of(job: Job) -> RedactedJob | None:
+def redacted_of(job: Job, known: Classification) -> RedactedJob | None:
     """Return a job without what is found in it; None where nothing is. Heavy: called in a worker thread."""
+    clean = not known.entry["findings"] and not known.entry["truncated"]
+    if clean and not _has_more_than_was_classified(job):
+        return None
     made = redact_job(job.model_dump(mode="json", by_alias=True, exclude_none=True))
     return made if made.counts or not made.whole else None
+
+
+def _has_more_than_was_classified(job: Job) -> bool:
+    return (
+        job.tools is not None
+        or job.response_format is not None
+        or any(message.tool_calls for message in job.messages or ())
+        or any(document.title for document in job.documents or ())
+    )
 
 
 def with_redaction(entry: Mapping[str, Any], made: RedactedJob | None, key: RecordKey) -> dict[str, Any]:

@@ -173,6 +173,7 @@ class ClassifierStage:
         # Rejected under its own key: a job that ran in time is the same job when it is published again too late.
         published_at = intake.published_at(item.record.timestamp)
         too_late = job.deadline is not None and job.deadline <= published_at
+        classification = None if too_late else classify(job)
         return Arrival(
             source=arrival.source_of(item.record),
             published_at=published_at,
@@ -181,8 +182,8 @@ class ClassifierStage:
             record_id=new_record_id(),
             content=item.content,
             job=job,
-            classification=None if too_late else classify(job),
-            redacted=None if too_late else redacted_of(job),
+            classification=classification,
+            redacted=None if classification is None else redacted_of(job, classification),
             fault=Fault(ErrorCode.DEADLINE_PASSED, "deadline") if too_late else None,
         )
 
@@ -200,6 +201,7 @@ class ClassifierStage:
             job = Job.model_validate(orjson.loads(original))
         except (ValidationError, orjson.JSONDecodeError):
             return self._rejection(item, refusal)
+        classification = classify(job)
         return Arrival(
             source=arrival.source_of(item.record),
             published_at=intake.published_at(item.record.timestamp),
@@ -208,8 +210,8 @@ class ClassifierStage:
             record_id=new_record_id(),
             content=original,
             job=job,
-            classification=classify(job),
-            redacted=redacted_of(job),
+            classification=classification,
+            redacted=redacted_of(job, classification),
             fault=None,
             replay_of=replay.record_id,
         )
