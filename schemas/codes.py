@@ -84,6 +84,7 @@ class ErrorCode(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     APPROVAL_DENIED = "approval_denied"
     REVIEW_REJECTED = "review_rejected"
+    REDACTION_FAILED = "redaction_failed"
     VALIDATION_FAILED = "validation_failed"
     NEEDS_CLARIFICATION = "needs_clarification"
     MODEL_REFUSED = "model_refused"
@@ -108,6 +109,7 @@ ERROR_MESSAGES: Final[dict[ErrorCode, str]] = {
     ErrorCode.BUDGET_EXCEEDED: "The job does not fit the money that is left for it.",
     ErrorCode.APPROVAL_DENIED: "A person denied the approval that this job needed.",
     ErrorCode.REVIEW_REJECTED: "A person rejected the answer in review.",
+    ErrorCode.REDACTION_FAILED: "The job could not be redacted as its policy asks, and was not sent.",
     ErrorCode.VALIDATION_FAILED: "The answer did not pass the checks asked for.",
     ErrorCode.NEEDS_CLARIFICATION: "The model asks for more information.",
     ErrorCode.MODEL_REFUSED: "The model refused to answer.",

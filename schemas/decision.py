@@ -78,6 +78,10 @@ class AppliedPolicy(Part):
     logging: Annotated[
         Literal["standard", "strict"], Field(description="strict: providers are asked to keep no log of the call")
     ] = "standard"
+    redact: Annotated[
+        list[str],
+        Field(description="types and groups of findings that providers see placeholders for, and not the values"),
+    ] = []
 
 
 class Escalation(Part):

@@ -95,8 +95,19 @@ class Reasons(TypedDict):
     action_class: list[str]
 
 
+class RedactionData(TypedDict):
+    """The redacted text in the vault: places replaced by type, and its keyed digest.
+
+    Where it is not ``whole``, more is missing than what was found: a text could not be looked at completely.
+    """
+
+    counts: dict[str, int]
+    whole: bool
+    digest: str
+
+
 class Classified(TypedDict):
-    """What is in the job."""
+    """What is in the job; without ``redaction`` nothing was found that a redacted text would leave out."""
 
     features: dict[str, object]
     findings: list[FindingData]
@@ -107,6 +118,7 @@ class Classified(TypedDict):
     reasons: NotRequired[Reasons]
     detectors_failed: NotRequired[list[str]]
     """Each with the kind of its error; what it would have said was taken to be the worst."""
+    redaction: NotRequired[RedactionData]
 
 
 class Decided(TypedDict):

@@ -22,6 +22,7 @@ from schemas.entries import DocumentData, FaultData, Received, Source
 from schemas.job import Document, Job
 from services.classifier.classify import Classification
 from services.classifier.intake import Fault, Rejected
+from services.detect import RedactedJob
 from services.runtime.ids import content_hash
 from services.runtime.keyring import RecordKey
 from services.runtime.tenant_keys import NOBODY, TenantKeys
@@ -56,6 +57,8 @@ class Arrival:
     fault: Fault | None
     conflict_with: UUID | None = None
     replay_of: UUID | None = None
+    redacted: RedactedJob | None = None
+    """The job without what was found in it, where anything was."""
     document: Mapping[str, Any] = field(default_factory=dict)
     published_at: datetime = _LONG_AGO
     """When it was published, as its client says; where nobody said, long ago."""
@@ -81,6 +84,7 @@ class Arrival:
             fault=Fault(ErrorCode.IDEMPOTENCY_CONFLICT, "idempotency_key"),
             conflict_with=other,
             classification=None,
+            redacted=None,
         )
 
     def received(self, key: RecordKey, at: datetime) -> Received:

@@ -42,6 +42,8 @@ class Classification:
     entry: dict[str, Any]
     texts: list[str]
     situation: Situation
+    own: OwnRules | None = None
+    """The tenant's rules that counted beside the product's."""
 
     @property
     def findings(self) -> list[FindingData]:
@@ -97,7 +99,7 @@ def classify(job: Job, own: OwnRules | None = None, failed: Sequence[str] = ()) 
         entry["suspicions"] = suspicions
     if failed:
         entry["detectors_failed"] = failed
-    return Classification(features, entry, contents.texts, situation)
+    return Classification(features, entry, contents.texts, situation, own)
 
 
 def _features(

@@ -50,6 +50,7 @@ def without_content(arrival: Arrival) -> Arrival:
         job=None,
         document=kept,
         classification=None,
+        redacted=None,
         fault=Fault(ErrorCode.CONTENT_ERASED, field),
         conflict_with=None,
     )

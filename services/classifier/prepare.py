@@ -20,6 +20,7 @@ from services.classifier import arrival, intake
 from services.classifier.arrival import Arrival
 from services.classifier.classify import Classification
 from services.classifier.intake import Fault, NoTenantError, Rejected
+from services.classifier.redacted import redacted_of
 from services.classifier.tenant_rules import TenantRules
 from services.runtime import ledger, vault
 from services.runtime.host import Host
@@ -105,6 +106,7 @@ class Preparation:
         # Rejected under its own key: a job that ran in time is the same job when it is published again too late.
         published_at = intake.published_at(item.record.timestamp)
         too_late = job.deadline is not None and job.deadline <= published_at
+        classification = None if too_late else classify(job)
         return Arrival(
             source=arrival.source_of(item.record),
             published_at=published_at,
@@ -113,7 +115,8 @@ class Preparation:
             record_id=new_record_id(),
             content=item.content,
             job=job,
-            classification=None if too_late else classify(job),
+            classification=classification,
+            redacted=None if classification is None else redacted_of(job, classification),
             fault=Fault(ErrorCode.DEADLINE_PASSED, "deadline") if too_late else None,
         )
 
@@ -131,6 +134,7 @@ class Preparation:
             job = Job.model_validate(orjson.loads(original))
         except (ValidationError, orjson.JSONDecodeError):
             return self._rejection(item, refusal)
+        classification = classify(job)
         return Arrival(
             source=arrival.source_of(item.record),
             published_at=intake.published_at(item.record.timestamp),
@@ -139,7 +143,8 @@ class Preparation:
             record_id=new_record_id(),
             content=original,
             job=job,
-            classification=classify(job),
+            classification=classification,
+            redacted=redacted_of(job, classification),
             fault=None,
             replay_of=replay.record_id,
         )

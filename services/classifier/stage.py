@@ -20,6 +20,7 @@ from services.classifier import erased, intake
 from services.classifier.arrival import Arrival
 from services.classifier.intake import NoTenantError
 from services.classifier.prepare import Item, Preparation
+from services.classifier.redacted import content_of, with_redaction
 from services.detect import warm
 from services.runtime import ledger, queries, vault
 from services.runtime.binding import Binder
@@ -179,7 +180,10 @@ class ClassifierStage:
             received = taken.received(key, now)
             first = writer.add(EntryKind.RECEIVED, received, now)
             if taken.classification is not None:
-                writer.add(EntryKind.CLASSIFIED, taken.classification.entry, now)
+                data = with_redaction(taken.classification.entry, taken.redacted, key)
+                classified = writer.add(EntryKind.CLASSIFIED, data, now)
+                if taken.redacted is not None:
+                    contents.append(content_of(taken.redacted, classified, key))
             chains.append(ledger.writes(writer, None, now))
             if not taken.erased:
                 ciphertext = key.encrypt(first.entry_id, vault.JOB, taken.content)

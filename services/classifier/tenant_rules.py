@@ -9,13 +9,15 @@ incomplete, so that its data gets the strictest class; both are counted and logg
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from schemas.job import Job
 from services.classifier.classify import OWN_RULES_UNUSABLE, Classification, classify
-from services.detect import OwnRules, OwnRulesError
+from services.detect import OwnRulesError
 from services.runtime.telemetry import Telemetry
-from services.tenancy import RuleFile, Tenants
+from services.tenancy import Tenants
+from services.tenancy.own_rules import CompiledRules
 
 
 class Following(Protocol):
@@ -31,34 +33,19 @@ class TenantRules:
         """Take who knows the tenants in force, and where failures are told."""
         self._following = following
         self._telemetry = telemetry
-        self._of = following.current
-        self._compiled: dict[str, tuple[tuple[RuleFile, ...], OwnRules | None]] = {}
+        self._compiled = CompiledRules()
 
     def in_force(self) -> Callable[[Job], Classification]:
         """Return what classifies jobs by the rules of now: take it once for a slice."""
-        tenants = self._following.current
-        if tenants is not self._of:
-            kept = {name: made for name, made in self._compiled.items() if made[0] == tenants.rules(name)}
-            self._of, self._compiled = tenants, kept
-        return self._classify
+        return partial(self._classify, self._following.current)
 
-    def _classify(self, job: Job) -> Classification:
-        files = self._of.rules(job.tenant)
-        own = self._own(job.tenant, files) if files else None
-        made = classify(job, own, failed=[OWN_RULES_UNUSABLE] if files and own is None else ())
+    def _classify(self, tenants: Tenants, job: Job) -> Classification:
+        try:
+            made = classify(job, self._compiled.of(tenants, job.tenant))
+        except OwnRulesError as error:
+            self._telemetry.log.error("a tenant's rules cannot be used", tenant=job.tenant, error=str(error))
+            made = classify(job, failed=[OWN_RULES_UNUSABLE])
         if made.detectors_failed:
             self._telemetry.events.labels("detector_failed").inc()
             self._telemetry.log.error("a detector failed", detectors=made.detectors_failed)
         return made
-
-    def _own(self, tenant: str, files: tuple[RuleFile, ...]) -> OwnRules | None:
-        if tenant not in self._compiled:
-            self._compiled[tenant] = (files, self._compile(tenant, files))
-        return self._compiled[tenant][1]
-
-    def _compile(self, tenant: str, files: tuple[RuleFile, ...]) -> OwnRules | None:
-        try:
-            return OwnRules.compiled((file.file, file.content.encode()) for file in files)
-        except OwnRulesError as error:  # a newer release applied them
-            self._telemetry.log.error("a tenant's rules cannot be used", tenant=tenant, error=str(error))
-            return None

@@ -27,6 +27,7 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
     ("executor", "answer_put_aside"): "A worker had lost its record when its answer came; the answer and its cost are "
     "kept aside, and the recorder appends them.",
     ("executor", "answer_recovered"): "An answer that a process which died had on disk was recorded.",
+    ("executor", "redaction_failed"): "A job could not be redacted as its policy asks; it was not sent.",
     ("executor", "claim_in_doubt"): "A claim was met whose worker is gone: its call may have been charged.",
     ("executor", "held"): "A record was held.",
     (

@@ -23,13 +23,30 @@ makes the analysis ``truncated``, which raises the data class to its top. Work i
 
 from __future__ import annotations
 
-from services.detect.analysis import analyse, warm
+from services.detect.analysis import analyse, find, warm
 from services.detect.classes import data_class
 from services.detect.findings import Analysis, Finding
 from services.detect.injection import Suspicion, suspicion
+from services.detect.jobs import RedactedJob, UnreadableTextError, leaves_of, redact_job, within_json
 from services.detect.labels import Labelled, Situation, explained, labelled
 from services.detect.own_rules import OwnRules, OwnRulesError
-from services.detect.redaction import Redaction, redact, redacted, restore
+from services.detect.redaction import (
+    Redaction,
+    redact,
+    redacted,
+    restore,
+    restore_in_json,
+    with_whole_placeholders,
+)
+from services.detect.redactor import (
+    Leaf,
+    Occurrences,
+    RedactedTexts,
+    UnknownTypeError,
+    redact_texts,
+    redactable,
+    types_of,
+)
 from services.detect.rules import RULE_SET_VERSION
 from services.detect.tokens import count_tokens, tokens_at_most
 from services.detect.tools import tool_scope
@@ -39,21 +56,36 @@ __all__ = [
     "Analysis",
     "Finding",
     "Labelled",
+    "Leaf",
+    "Occurrences",
     "OwnRules",
     "OwnRulesError",
+    "RedactedJob",
+    "RedactedTexts",
     "Redaction",
     "Situation",
     "Suspicion",
+    "UnknownTypeError",
+    "UnreadableTextError",
     "analyse",
     "count_tokens",
     "data_class",
     "explained",
+    "find",
     "labelled",
+    "leaves_of",
     "redact",
+    "redact_job",
+    "redact_texts",
+    "redactable",
     "redacted",
     "restore",
+    "restore_in_json",
     "suspicion",
     "tokens_at_most",
     "tool_scope",
+    "types_of",
     "warm",
+    "with_whole_placeholders",
+    "within_json",
 ]

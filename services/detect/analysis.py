@@ -84,6 +84,15 @@ def analyse(text: str, own: OwnRules | None = None) -> Analysis:
     )
 
 
+def find(text: str, own: OwnRules | None = None) -> tuple[tuple[Finding, ...], bool]:
+    """Return only what :func:`analyse` finds, and whether there may be more. Never raises either."""
+    try:
+        found, truncated = _findings(*_utf8(text[:MAX_CHARACTERS]), own)
+    except Exception:  # as in analyse: the text counts as not looked at
+        return (), True
+    return tuple(found), truncated or len(text) > MAX_CHARACTERS
+
+
 def _findings(text: str, data: bytes, own: OwnRules | None) -> tuple[list[Finding], bool]:
     """Return what all detectors found, at most :data:`MAX_FINDINGS` without overlaps, and whether there may be more."""
     found, truncated = pattern_detector().find(text, data)

@@ -44,6 +44,8 @@ class OwnRules:
     """Compiled rules of somebody's own. ``version`` names them together with those of the product."""
 
     detector: PatternDetector
+    types: Mapping[str, str]
+    """The types that are its own, each with its group."""
     classes: Mapping[str, str]
     tools: Mapping[Scope, tuple[str, ...]]
     version: str
@@ -63,17 +65,19 @@ class OwnRules:
         files = {name: _own_file(name, content) for name, content in contents}
         own = {type_ for file in files.values() for type_ in file.types}
         known = type_groups().keys() | own
+        types: dict[str, str] = {}
         classes: dict[str, str] = {}
         tools: defaultdict[Scope, tuple[str, ...]] = defaultdict(tuple)
         for name, file in files.items():
             _check(name, file, known, own - type_groups().keys())
+            types |= file.types
             classes |= file.classes
             for scope, patterns in file.tools.items():
                 tools[scope] += patterns
         digest = hashlib.sha256(RULE_SET_VERSION.encode())
         for _, content in contents:
             digest.update(len(content).to_bytes(8, "big") + content)
-        return cls(_detector(files, classes), classes, dict(tools), f"sha256:{digest.hexdigest()}")
+        return cls(_detector(files, classes), types, classes, dict(tools), f"sha256:{digest.hexdigest()}")
 
 
 _MOST_TOLD: Final = 3

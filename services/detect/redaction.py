@@ -13,11 +13,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+import orjson
+
 from services.detect.analysis import analyse
 from services.detect.findings import Finding
 from services.detect.rules import type_groups
 
-_PLACEHOLDER: Final = re.compile(r"\[[A-Z_]+_[1-9][0-9]*\]")
+PLACEHOLDER: Final = re.compile(r"\[[A-Z_]+_[1-9][0-9]*\]")
+"""What a placeholder looks like."""
 # Taking something out may bring together what stood apart; a text that is not clean after so many rounds is left out.
 _MOST_ROUNDS: Final = 4
 _WHOLE: Final = "TEXT"
@@ -32,7 +35,7 @@ class Redaction(NamedTuple):
 
 def redact(text: str, findings: Iterable[Finding], taken: Collection[str] = ()) -> Redaction:
     """Replace what ``findings``, which must not overlap, point at; ``taken`` placeholders mean something else."""
-    used = {*taken, *_PLACEHOLDER.findall(text)}
+    used = {*taken, *PLACEHOLDER.findall(text)}
     numbers: Counter[str] = Counter()
     names: dict[tuple[str, str], str] = {}
     parts: list[str] = []
@@ -62,19 +65,25 @@ def redacted(text: str, keep: Collection[str] = ()) -> Redaction:
         findings = [
             found for found in analysis.findings if found.type not in keep and groups.get(found.type) != "document"
         ]
-        wider = _with_whole_placeholders(current, findings, placeholders)
+        wider = with_whole_placeholders(current, findings, placeholders)
         if not wider:
             return Redaction(current, placeholders)
         current, more = redact(current, wider, placeholders)
         # A value found in a later round may hold placeholders of an earlier one.
         placeholders |= {name: restore(value, placeholders) for name, value in more.items()}
-    name = _next(_WHOLE, Counter(), set(_PLACEHOLDER.findall(text)))
+    name = _next(_WHOLE, Counter(), set(PLACEHOLDER.findall(text)))
     return Redaction(name, {name: text})
 
 
 def restore(text: str, placeholders: Mapping[str, str]) -> str:
     """Put back what the placeholders in ``text`` stand for; those it does not know stay."""
-    return _PLACEHOLDER.sub(lambda found: placeholders.get(found.group(), found.group()), text)
+    return PLACEHOLDER.sub(lambda found: placeholders.get(found.group(), found.group()), text)
+
+
+def restore_in_json(text: str, placeholders: Mapping[str, str]) -> str:
+    """Put values back into a text that is JSON, where placeholders stand in strings: it is JSON afterwards."""
+    escaped = {name: orjson.dumps(value).decode()[1:-1] for name, value in placeholders.items()}
+    return restore(text, escaped)
 
 
 def _next(kind: str, numbers: Counter[str], used: set[str]) -> str:
@@ -86,9 +95,9 @@ def _next(kind: str, numbers: Counter[str], used: set[str]) -> str:
             return name
 
 
-def _with_whole_placeholders(text: str, findings: Iterable[Finding], own: Collection[str]) -> list[Finding]:
+def with_whole_placeholders(text: str, findings: Iterable[Finding], own: Collection[str]) -> list[Finding]:
     """Return findings that cut no placeholder in two; those within one are left out, those that meet are one."""
-    places = [place.span() for place in _PLACEHOLDER.finditer(text) if place.group() in own]
+    places = [place.span() for place in PLACEHOLDER.finditer(text) if place.group() in own]
     starts = [start for start, _ in places]
     wider: list[Finding] = []
     for found in findings:

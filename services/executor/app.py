@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from schemas.codes import ErrorCode, Status
 from schemas.messages import Routed
 from schemas.topics import ROUTED_BACKGROUND, ROUTED_BATCH
+from services.detect import warm
 from services.executor.recording import Recording
 from services.executor.recovery import Recovery
 from services.executor.routes import Routes
@@ -35,6 +36,7 @@ from services.runtime.microbatch import dead_letter
 from services.runtime.secrets import Secrets
 from services.runtime.sliding import SlidingConsumer
 from services.runtime.telemetry import describe
+from services.tenancy.own_rules import CompiledRules
 
 NAME = "executor"
 OUTCOMES_LINGER_S: Final = 0.01
@@ -52,6 +54,8 @@ class Executor:
 
     def __init__(self, host: Host) -> None:
         """Load the catalog and register the consumer; raises :class:`CatalogRefusedError`."""
+        # Before the service joins its group, as the classifier does: answers and jobs to redact are looked at here.
+        warm()
         settings = host.settings
         self._host = host
         try:
@@ -67,6 +71,7 @@ class Executor:
         self._recovery = Recovery(
             settings.spool_dir, recording, store, host.wakeups, self._outgoing.ask, host.telemetry
         )
+        own_rules = CompiledRules()
         self._tools = Tools(
             store=store,
             recording=recording,
@@ -77,6 +82,7 @@ class Executor:
             jitter=random.random,
             attempt_timeout_s=settings.attempt_timeout_s,
             in_doubt_cap_usd=self._in_doubt_cap,
+            own_rules=lambda tenant: own_rules.of(host.tenants.current, tenant),
             count=lambda event: host.telemetry.events.labels(event).inc(),
         )
         self._consumer = SlidingConsumer(self._carry, max_in_flight=settings.max_in_flight, telemetry=host.telemetry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from schemas.codes import FailureClass
-from schemas.entries import AttemptFinished, Usage, Validated
+from schemas.entries import AttemptFinished, Check, Usage, Validated
 from services.executor.adapter import Answer, Failure
 from services.executor.routes import CallResult
 from services.executor.transport import Broken
@@ -31,9 +31,19 @@ class Finished:
 
 
 def finished_of(
-    call: CallResult, claim: Claim, job: Mapping[str, Any], *, cost: Callable[[Usage], Decimal], latency_ms: int
+    call: CallResult,
+    claim: Claim,
+    job: Mapping[str, Any],
+    *,
+    cost: Callable[[Usage], Decimal],
+    latency_ms: int,
+    checked: Sequence[Check] = (),
+    safety_actions: Sequence[str] = (),
 ) -> Finished:
-    """Return what to record of a call; an answer is checked, and what it cost is worked out with ``cost``."""
+    """Return what to record of a call; an answer is checked, and what it cost is worked out with ``cost``.
+
+    ``checked`` are checks of the answer that were made already.
+    """
     data = AttemptFinished(
         claim=str(claim.entry_id),
         attempt=claim.attempt,
@@ -69,6 +79,8 @@ def finished_of(
         if outcome.usage is None and outcome.failure_class not in _CHARGED_UNTOLD:
             data["cost_usd"] = "0"
         return Finished(data)
-    checks = validate(job, outcome)
-    validated = Validated(claim=str(claim.entry_id), checks=checks, passed=passed(checks), safety_actions=[])
+    checks = [*validate(job, outcome), *checked]
+    validated = Validated(
+        claim=str(claim.entry_id), checks=checks, passed=passed(checks), safety_actions=list(safety_actions)
+    )
     return Finished(data, validated, orjson.dumps(outcome.output))

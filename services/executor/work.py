@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, auto
@@ -22,11 +22,13 @@ from uuid import UUID
 
 from schemas.codes import EntryKind, ErrorCode, FailureClass, Status
 from schemas.decision import Route
-from schemas.entries import AttemptStarted, Held, Validated
+from schemas.entries import AttemptStarted, Check, Held, Validated
 from schemas.messages import Head, Routed
+from services.detect import OwnRules
 from services.executor import plan
-from services.executor.adapter import WireRequest
+from services.executor.adapter import Answer, WireRequest
 from services.executor.finished import Finished, finished_of
+from services.executor.guard import Guard, guard_of
 from services.executor.in_hand import in_hand
 from services.executor.openai_compatible import LAYOUT
 from services.executor.recording import Recording
@@ -64,6 +66,8 @@ class Tools:
     attempt_timeout_s: float
     in_doubt_cap_usd: Callable[[str], Decimal]
     """By tenant: up to which worst case a call in doubt is tried once more."""
+    own_rules: Callable[[str], OwnRules | None]
+    """By tenant: its rules for what is in a job, as they are in force; raises ``OwnRulesError``."""
     count: Callable[[str], None]
 
 
@@ -102,6 +106,7 @@ class Work:
         return await self._attempts(stored.job, stored.key, cancelled=stored.cancelled)
 
     async def _attempts(self, job: Mapping[str, Any], key: RecordKey, *, cancelled: bool) -> Outgoing | None:
+        guard: Guard | None = None
         while True:
             step = plan.next_step(self.message.orders, self.progress, self._circumstances(cancelled=cancelled))
             if isinstance(step, plan.End):
@@ -120,13 +125,17 @@ class Work:
                 cancelled = stored.cancelled
                 if cancelled or self.message.deadline <= self.tools.clock():
                     continue
-            request = self.tools.routes.request(job, self.message.orders, step.route)
-            claim = await self._claim(step, request, key)
+            guard = guard or await guard_of(job, self.message.orders, lambda: self.tools.own_rules(self.message.tenant))
+            if guard is None:
+                self.tools.count("redaction_failed")
+                return self._end(plan.End(Status.FAILED, ErrorCode.REDACTION_FAILED))
+            request = self.tools.routes.request(guard.sent, self.message.orders, step.route)
+            claim = await self._claim(step, request, key, guard.layout(LAYOUT))
             if claim is Fenced.STALE:
                 return None
             if claim is Fenced.IN_DOUBT:
                 continue
-            finished = await self._call(step, claim, request, job)
+            finished = await self._call(step, claim, request, guard)
             reach(FaultPoint.EXECUTOR_ANSWERED)
             if not await self._record(finished, claim, step.route, key):
                 return None
@@ -184,7 +193,7 @@ class Work:
 
     # -- claim ----------------------------------------------------------------------------------------------------
 
-    async def _claim(self, step: plan.Call, request: WireRequest, key: RecordKey) -> Claim | Fenced:
+    async def _claim(self, step: plan.Call, request: WireRequest, key: RecordKey, layout: str) -> Claim | Fenced:
         """Commit the claim of a call, with what it is going to send; only who holds it makes the call."""
         await self.tools.lease.until_valid()
         now = self.tools.clock()
@@ -192,7 +201,7 @@ class Work:
             attempt=len(self.progress.claims) + 1,
             worker=str(self.tools.lease.worker),
             route=step.route.model_dump(mode="json"),
-            layout=LAYOUT,
+            layout=layout,
             fallback=step.fallback,
             may_double_pay=step.may_double_pay,
             request_digest=key.digest(request.body),
@@ -215,7 +224,7 @@ class Work:
 
     # -- call -----------------------------------------------------------------------------------------------------
 
-    async def _call(self, step: plan.Call, claim: Claim, request: WireRequest, job: Mapping[str, Any]) -> Finished:
+    async def _call(self, step: plan.Call, claim: Claim, request: WireRequest, guard: Guard) -> Finished:
         """Make the call, if the claim is surely still ours and stays so until its timeout.
 
         Nothing can keep a process from being paused between this check and the wire. What holds then: others may take
@@ -231,8 +240,18 @@ class Work:
             # Paused or kept waiting between claim and call: others may hold the claim for lost by now.
             call = CallResult(Broken(FailureClass.TIMEOUT_UNSENT))
         latency_ms = round((monotonic() - began) * 1000)
+        checked: list[Check] = []
+        if isinstance(call.outcome, Answer):
+            answer, checked = await guard.examine(call.outcome)
+            call = replace(call, outcome=answer)
         return finished_of(
-            call, claim, job, cost=lambda usage: self.tools.routes.cost(step.route, usage), latency_ms=latency_ms
+            call,
+            claim,
+            guard.job,
+            cost=lambda usage: self.tools.routes.cost(step.route, usage),
+            latency_ms=latency_ms,
+            checked=checked,
+            safety_actions=guard.safety_actions,
         )
 
     def _lasts(self, claim: Claim) -> bool:

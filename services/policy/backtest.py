@@ -119,6 +119,7 @@ _SAFEGUARDS: Final = (
     "safety_mode",
     "prompt_layout",
     "tools_sandboxed",
+    "redact",
     "logging",
     "require_citations",
     "human_review",

@@ -114,6 +114,7 @@ class Effects(Spec):
     requires_confirmation_for: Patterns = ()
     unattended_tools: Patterns | None = None
     tools_sandboxed: Patterns = ()
+    redact: Names = ()
     caps: CapsSpec = CapsSpec()
     safety_mode: Literal["standard", "strict"] = "standard"
     logging: Literal["standard", "strict"] = "standard"
@@ -149,6 +150,7 @@ class Effects(Spec):
             confirmations=frozenset(self.requires_confirmation_for),
             unattended_lists=_lists(self.unattended_tools),
             sandboxed=frozenset(self.tools_sandboxed),
+            redacted=frozenset(self.redact),
             strict=self.safety_mode == "strict",
             strict_logging=self.logging == "strict",
             isolated=self.prompt_layout == "isolated",

@@ -84,6 +84,7 @@ class Expected(Spec):
     requires_approval_for: tuple[str, ...] | None = None
     confirmation_suffices_for: tuple[str, ...] | None = None
     tools_sandboxed: tuple[str, ...] | None = None
+    redact: tuple[str, ...] | None = None
     safety_mode: Literal["standard", "strict"] | None = None
     prompt_layout: Literal["standard", "isolated"] | None = None
     logging: Literal["standard", "strict"] | None = None
@@ -221,6 +222,7 @@ _OF_POLICY: Final = (
     "requires_approval_for",
     "confirmation_suffices_for",
     "tools_sandboxed",
+    "redact",
     "safety_mode",
     "prompt_layout",
     "logging",

@@ -144,6 +144,12 @@ def _safeguards(decision: Decision | NoRoute, features: Features) -> str:
         if set(policy.tools_allowed) == set(features.tools):
             allowed = "all of them"
         sentences.append(f"The job asked for the tools {joined(sorted(features.tools))}, and may use {allowed}.")
+    if policy.redact:
+        what = joined(kind.replace("_", " ") for kind in policy.redact)
+        sentences.append(
+            f"What is found of these kinds is shown to the model as placeholders only, and put back into the answer: "
+            f"{what}."
+        )
     if policy.tools_sandboxed:
         sentences.append(f"The tools {joined(policy.tools_sandboxed)} run in a sandbox only.")
     confirmed = policy.confirmation_suffices_for

@@ -17,6 +17,7 @@ import cel
 from schemas.codes import DataClass, LatencyClass
 from schemas.decision import Decision, NoRoute
 from schemas.features import Features
+from services.detect import redactable
 from services.policy.bundle import Bundle, Rule
 from services.policy.catalog import Catalog
 from services.policy.condition import ConditionError, normal
@@ -117,6 +118,14 @@ def _alone(rule: Rule, tried: _Tried, catalog: Catalog) -> Iterable[Finding]:
         )
     if rule.restrictions == Restrictions():
         yield _finding("warning", "no-effect", rule, "it takes nothing away.", "Give it effects, or take the rule out.")
+    if unknown := sorted(rule.restrictions.redacted - redactable()):
+        yield _finding(
+            "error",
+            "unknown-finding",
+            rule,
+            f"it has {joined(unknown)} redacted, which nothing finds; jobs to which it applies are not sent at all.",
+            "Name a type of findings or a group of them; `waybill classify FILE` says what is found.",
+        )
     if not _leaves_a_route(rule.restrictions, catalog):
         yield _finding(
             "error",

@@ -166,6 +166,7 @@ class Planner:
             tools_sandboxed=[tool for tool in tools if limits.needs_sandbox(tool)],
             prompt_layout="isolated" if limits.isolated else "standard",
             logging="strict" if limits.strict_logging else "standard",
+            redact=sorted(limits.redacted),
             require_citations=limits.require_citations,
             human_review=limits.human_review,
             retention="zero" if limits.zero_retention else "any",

@@ -55,6 +55,7 @@ class Restrictions:
     confirmations: frozenset[str] = frozenset()
     unattended_lists: frozenset[frozenset[str]] = frozenset()
     sandboxed: frozenset[str] = frozenset()
+    redacted: frozenset[str] = frozenset()
     strict: bool = False
     strict_logging: bool = False
     isolated: bool = False

@@ -19,6 +19,8 @@ JOB: Final = "job"
 REQUEST: Final = "request"
 """A request as it was sent to a provider, under the claim whose digest covers it."""
 OUTPUT: Final = "output"
+REDACTED: Final = "redacted"
+"""What a model reads of a job, without what was found in it, under the ``classified`` entry."""
 _SQL = queries.load("vault")
 
 

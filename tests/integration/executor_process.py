@@ -92,6 +92,7 @@ class Process:
             jitter=lambda: 0.0,
             attempt_timeout_s=60.0,
             in_doubt_cap_usd=lambda tenant: Decimal(1),
+            own_rules=lambda tenant: None,
             count=lambda event: None,
         )
 

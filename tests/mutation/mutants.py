@@ -21,6 +21,8 @@ STORE: Final = "tests/integration/test_executor_side_rows.py"
 CHOICE: Final = "tests/unit/policy/test_policy_choice.py"
 LAWS: Final = "tests/unit/policy/test_policy_laws.py"
 CONTRACT: Final = "tests/simulation/contract/test_contract_record.py"
+REDACTION: Final = "tests/unit/detect/test_detect_jobs.py"
+GUARD: Final = "tests/unit/executor/test_executor_guard.py"
 ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
 
@@ -275,5 +277,26 @@ MUTANTS: Final = (
         '            await self._destroy([row["record_id"] for row in due])\n'
         '            await self._begin([row for row in due if not row["begun"]])\n',
         suite=f"{ERASURE}::test_nothing_is_destroyed_while_the_log_cannot_be_written",
+    ),
+    Mutant(
+        "a value is replaced only where it gives itself away",
+        "services/detect/redactor.py",
+        "places = sorted([*found[index], *again.find(text)], key=_by_place)",
+        "places = sorted(found[index], key=_by_place)",
+        suite=REDACTION,
+    ),
+    Mutant(
+        "a job is sent although not all of it could be redacted",
+        "services/executor/guard.py",
+        "    if not made.whole:\n        return None\n",
+        "",
+        suite=GUARD,
+    ),
+    Mutant(
+        "an answer that cannot be looked at passes",
+        "services/executor/guard.py",
+        '            result = "error"\n',
+        '            result = "pass"\n',
+        suite=GUARD,
     ),
 )

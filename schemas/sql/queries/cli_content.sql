@@ -1,6 +1,7 @@
 -- name: ask
--- Notes that somebody reads a record's content, and why. It has to be committed before anything is handed out.
-SELECT vault.ask($1, $2);
+-- Notes that somebody reads a record's content, of one kind or all, and why. It has to be committed before anything is
+-- handed out.
+SELECT vault.ask_for($1, $2, $3);
 
 -- name: hand_out
 -- What was asked for: ciphertexts.

@@ -86,9 +86,15 @@ class Piece:
 
 
 async def read(
-    pool: asyncpg.Pool[Any], settings: Settings, chains: Sequence[Sequence[Entry]], reason: str
+    pool: asyncpg.Pool[Any],
+    settings: Settings,
+    chains: Sequence[Sequence[Entry]],
+    reason: str,
+    kind: str | None = None,
 ) -> dict[UUID, list[Piece]]:
-    """Return all content of some records, each note committed before; a record without any has been erased.
+    """Return content of some records, of one kind or all of it, each note committed before.
+
+    A record without any has been erased, or never had any of that kind.
 
     Raises :class:`NoReasonError`, :class:`MayNotReadError`, or ``MasterKeyError``.
     """
@@ -98,7 +104,7 @@ async def read(
     try:
         async with keyring_pool(settings, pool) as keys:
             keyring = PostgresKeyring(keys, masters)
-            return {chain[0].record_id: await _read(pool, keyring, chain, reason.strip()) for chain in chains}
+            return {chain[0].record_id: await _read(pool, keyring, chain, reason.strip(), kind) for chain in chains}
     except asyncpg.InvalidParameterValueError:
         raise NoReasonError from None
     except asyncpg.CheckViolationError:
@@ -107,12 +113,14 @@ async def read(
         raise MayNotReadError from None
 
 
-async def _read(pool: asyncpg.Pool[Any], keyring: PostgresKeyring, chain: Sequence[Entry], reason: str) -> list[Piece]:
+async def _read(
+    pool: asyncpg.Pool[Any], keyring: PostgresKeyring, chain: Sequence[Entry], reason: str, kind: str | None
+) -> list[Piece]:
     record_id = chain[0].record_id
     key = await keyring.find(record_id)
     if key is None:
         return []
-    access = await pool.fetchval(_SQL["ask"], record_id, reason)
+    access = await pool.fetchval(_SQL["ask"], record_id, reason, kind)
     if access is None:
         return []
     covered = digests_of(chain)
@@ -131,6 +139,8 @@ def _covered(entry: Entry) -> Iterator[tuple[tuple[UUID, str], tuple[int, str | 
     match entry.kind:
         case EntryKind.RECEIVED:
             yield (entry.entry_id, vault.JOB), (entry.seq, data["digests"]["job"])
+        case EntryKind.CLASSIFIED if "redaction" in data:
+            yield (entry.entry_id, vault.REDACTED), (entry.seq, data["redaction"]["digest"])
         case EntryKind.ATTEMPT_STARTED:
             yield (entry.entry_id, vault.REQUEST), (entry.seq, data["request_digest"])
         case EntryKind.ATTEMPT_FINISHED if data["output_entry"]:

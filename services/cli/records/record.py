@@ -26,7 +26,7 @@ from services.cli.records.render import record_table
 from services.cli.verification.command import DAMAGED
 from services.policy import explain as explain_decision
 from services.proof.proof_file import Access
-from services.runtime import ledger, queries
+from services.runtime import ledger, queries, vault
 from services.runtime.ledger import Entry
 from services.runtime.postgres import open_pool
 from services.runtime.settings import Settings
@@ -47,6 +47,8 @@ class _Shown:
     replays: Sequence[asyncpg.Record]
     access_log: Sequence[Access]
     pieces: Sequence[content.Piece] | None
+    kind: str | None = None
+    """Which kind of content alone was asked for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -125,17 +127,27 @@ def show(
     with_content: Annotated[
         bool, typer.Option("--content", help="Show content too: jobs, requests as they were sent, and outputs.")
     ] = False,
+    redacted: Annotated[
+        bool, typer.Option("--redacted", help="Show jobs too, with placeholders for all that was found in them.")
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why you read content; it stays in the access log.")] = "",
     json: Json = False,
 ) -> None:
     """Show records entry by entry, who read their content, and check that each chain is intact as shown.
 
-    With --content and --reason it shows what was asked and answered, each compared with its entry's digest. That
+    With --content and --reason it shows what was asked and answered, each compared with its entry's digest; with
+    --redacted instead only the jobs, without what was found in them. Where nothing was, there is no such text. That
     nothing was removed from a chain's end is not proved here: `waybill record verify` and `waybill verify` do.
     """
-    if reason and not with_content:
-        raise typer.BadParameter("is the reason for reading content: add --content", param_hint="--reason")
-    records = asyncio.run(_show(ids or [], key or [], reason if with_content else None))
+    if with_content and redacted:
+        raise typer.BadParameter("either all content or the redacted jobs", param_hint="--redacted")
+    reads = with_content or redacted
+    if reason and not reads:
+        raise typer.BadParameter(
+            "is the reason for reading content: add --content or --redacted", param_hint="--reason"
+        )
+    kind = vault.REDACTED if redacted else None
+    records = asyncio.run(_show(ids or [], key or [], reason if reads else None, kind))
     if json:
         emit({"records": [_as_json(record) for record in records]}, json=True, text="")
     else:
@@ -160,8 +172,17 @@ def _print(records: Sequence[_Shown]) -> None:
             console.print(f"\n[bold]{piece.kind}[/] of entry {piece.seq}: {piece.verdict}")
             console.print(piece.text(), markup=False, soft_wrap=True)
         if record.pieces == []:
-            console.print("its content has been erased")
+            console.print(_without(record))
         console.print()
+
+
+def _without(record: _Shown) -> str:
+    """Say why nothing is shown."""
+    redactable = any("redaction" in entry.content()["data"] for entry in record.chain)
+    erased = any(entry.kind == EntryKind.ERASED for entry in record.chain)
+    if record.kind == vault.REDACTED and not redactable and not erased:
+        return "nothing was found in it, so that there is no redacted text: --content shows the job"
+    return "its content has been erased"
 
 
 def _readings(log: Sequence[Access]) -> list[str]:
@@ -207,18 +228,19 @@ async def _records(
     return [(chains[r], list(await pool.fetch(_SQL["replays_of"], r))) for r in wanted]
 
 
-async def _show(ids: Sequence[UUID], keys: Sequence[str], reason: str | None) -> list[_Shown]:
+async def _show(ids: Sequence[UUID], keys: Sequence[str], reason: str | None, kind: str | None) -> list[_Shown]:
     settings = load_settings()
     pool = await open_pool(settings.database_url, service="cli", size=1)
     try:
         records = await _records(pool, settings, ids, keys)
         chains = [chain for chain, _ in records]
-        pieces = {} if reason is None else await content.read(pool, settings, chains, reason)
+        pieces = {} if reason is None else await content.read(pool, settings, chains, reason, kind)
         logs = await content.access_logs_of(pool, [chain[0].record_id for chain in chains])
     finally:
         await pool.close()
     return [
-        _Shown(chain, replays, logs[chain[0].record_id], pieces.get(chain[0].record_id)) for chain, replays in records
+        _Shown(chain, replays, logs[chain[0].record_id], pieces.get(chain[0].record_id), kind)
+        for chain, replays in records
     ]
 
 

@@ -80,6 +80,9 @@ SELECT record.set_verdict(gen_random_uuid(), 0, 'retry');
 -- name: ask
 SELECT vault.ask(gen_random_uuid(), 'a reason');
 
+-- name: ask_for
+SELECT vault.ask_for(gen_random_uuid(), 'a reason', 'redacted');
+
 -- name: hand_out
 SELECT FROM vault.hand_out(gen_random_uuid(), gen_random_uuid());
 

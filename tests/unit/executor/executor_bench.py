@@ -96,6 +96,7 @@ class Bench:
             jitter=lambda: self.jitter,
             attempt_timeout_s=120.0,
             in_doubt_cap_usd=lambda tenant: self.in_doubt_cap_usd,
+            own_rules=lambda tenant: None,
             count=self.events.append,
         )
         message = Routed(

@@ -187,6 +187,8 @@ class FakeRoutes:
     def __init__(self, ledger: FakeLedger, outcomes: list[Outcome]) -> None:
         self.outcomes = outcomes
         self.calls: list[tuple[Route, UUID]] = []
+        self.jobs: list[dict[str, Any]] = []
+        """What requests were made of."""
         self.while_calling: Callable[[], Awaitable[None] | None] | None = None
         """Happens once, while the next call is under way."""
         self.price = Decimal("0.01")
@@ -198,6 +200,7 @@ class FakeRoutes:
 
     def request(self, job: dict[str, Any], orders: Orders, route: Route) -> WireRequest:
         """Return a request that names its route."""
+        self.jobs.append(job)
         return WireRequest("/chat/completions", route.name.encode())
 
     def worst_case(self, route: Route, input_tokens: int, max_output_tokens: int) -> Decimal:

@@ -196,6 +196,7 @@ def effects(draw: st.DrawFn) -> dict[str, Any]:
         "requires_confirmation_for": _SOME_TOOLS,
         "unattended_tools": _SOME_TOOLS,
         "tools_sandboxed": _SOME_TOOLS,
+        "redact": st.lists(st.sampled_from(["personal", "credential", "iban"]), max_size=2, unique=True),
         "prompt_layout": st.sampled_from(["standard", "isolated"]),
         "logging": st.sampled_from(["standard", "strict"]),
         "escalation": st.sampled_from(["allowed", "none"]),

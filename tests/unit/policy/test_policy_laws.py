@@ -117,6 +117,7 @@ def test_one_more_rule_never_permits_anything(rules: list[Rule], more: list[Rule
     assert set(narrow.tools_sandboxed) >= set(wide.tools_sandboxed) & set(narrow.tools_allowed)
     assert (wide.prompt_layout, narrow.prompt_layout) != ("isolated", "standard")
     assert (wide.logging, narrow.logging) != ("strict", "standard")
+    assert set(narrow.redact) >= set(wide.redact)
     for amount in AMOUNTS:
         assert getattr(budgets(after, job), amount) <= getattr(budgets(before, job), amount)
 

@@ -85,6 +85,12 @@ def test_a_rule_without_effects_takes_nothing_away() -> None:
     assert found(a_policy(a_rule("idle", "size(tools) > 1"))) == [("no-effect", "rule idle")]
 
 
+def test_what_nothing_finds_cannot_be_redacted() -> None:
+    asks = a_policy(a_rule("asks", 'data_class == "regulated"', redact=["personal", "iban", "passwords"]))
+    assert found(asks) == [("unknown-finding", "rule asks")]
+    assert found(a_policy(a_rule("asks", 'data_class == "regulated"', redact=["personal", "iban"]))) == []
+
+
 def test_rules_that_contradict_each_other_where_both_apply() -> None:
     here = a_rule("here", 'data_class == "regulated"', allow_regions=["us"])
     there = a_rule("there", 'quality == "high"', deny_providers=["gamma"])
