@@ -24,8 +24,9 @@ _ABBREVIATED: Final = (
     "Dr|Mr|Mrs|Ms|Prof|St|Mt|Sr|Jr|Sra|Srta|Dra|Mme|Mlle|Hr|Fr|Sig|Dott|Rev|Hon|Sen|Gov|Capt|Lt|Col|Sgt|Dhr"
 )
 _PART: Final = (
-    rf"(?:[{_UPPER}](?:\.|[^\W\d_]*(?:['’-][^\W\d_]+)*(?:(?<=Dr)|(?<=Mr)|(?<=Mrs)|(?<=Ms)|(?<=Prof)|(?<=Sr)|(?<=Jr)|(?<=Sra)"
-    r"|(?<=Mme)|(?<=Hr)|(?<=Fr)|(?<=Rev)|(?<=St)|(?<=Mt))\.|[^\W\d_]*(?:['’-][^\W\d_]+)*))"
+    rf"[{_UPPER}](?:\.|[^\W\d_]*+(?:['’-][^\W\d_]++)*+"
+    r"(?:\.(?:(?<=Dr\.)|(?<=Mr\.)|(?<=Mrs\.)|(?<=Ms\.)|(?<=Prof\.)|(?<=Sr\.)|(?<=Jr\.)|(?<=Sra\.)|(?<=Mme\.)|(?<=Hr\.)"
+    r"|(?<=Fr\.)|(?<=Rev\.)|(?<=St\.)|(?<=Mt\.)))?)"
 )
 _PARTICLES: Final = "van|von|de|der|den|del|della|di|da|das|dos|do|du|la|le|el|al|bin|ibn|bint|ben|ter|ten|zu|af|av"
 _RUN: Final = re.compile(rf"{_PART}(?: {{1,2}}(?:(?:{_PARTICLES}) ){{0,3}}{_PART}){{0,7}}")
