@@ -18,8 +18,10 @@ from services.detect.places import located
 from services.detect.rules import type_groups
 from services.detect.tokens import count_tokens
 
-# More than any job may hold: what lies beyond is not looked at, and the analysis says so.
-MAX_CHARACTERS: Final = 24_000_000
+# More than any model reads: what lies beyond is not looked at, and the analysis says so. Together with the other limits
+# (``MAX_MATCHES``, ``MAX_VALIDATION``, ``MAX_RUNS``, ``MAX_DISGUISED``, ``MAX_FINDINGS``) this is what an analysis may
+# cost. All of them count work, never time, so that a text has the same findings everywhere.
+MAX_CHARACTERS: Final = 8_000_000
 
 # Has a number of every kind whose validator loads tables of its own.
 _WARMING_TEXT: Final = "Call +44 20 7946 0018 or 020 7946 0018, send to GB29 NWBK 6016 1331 9268 19."
@@ -55,14 +57,15 @@ def analyse(text: str, own: OwnRules | None = None) -> Analysis:
     nothing: tuple[list[Finding], bool] = ([], True)
     findings, more = attempt("findings", lambda: _findings(looked_at, data, own), nothing)
     task, task_confidence = attempt("tasks", lambda: task_family(data), ("chat", 0.0))
-    suspicion = attempt("injection", lambda: injection(looked_at, data), Suspicion(1.0, True, ()))
+    suspicion = attempt("injection", lambda: injection(looked_at, data), Suspicion(1.0, True, (), truncated=True))
     domains = attempt("domains", lambda: high_stakes_domains(data), HIGH_STAKES)
     written_in = attempt("language", lambda: language(looked_at), UNDETERMINED)
     # No character is longer than four bytes, no token shorter than one.
-    tokens = attempt("tokens", lambda: count_tokens(text), 4 * len(text))
+    beyond = 4 * max(0, len(text) - MAX_CHARACTERS)
+    tokens = attempt("tokens", lambda: count_tokens(looked_at) + beyond, 4 * len(text))
     return Analysis(
         findings=tuple(findings),
-        truncated=more or len(text) > MAX_CHARACTERS or bool(failed),
+        truncated=more or suspicion.truncated or len(text) > MAX_CHARACTERS or bool(failed),
         language=written_in,
         task=task,
         task_confidence=task_confidence,
@@ -78,13 +81,14 @@ def analyse(text: str, own: OwnRules | None = None) -> Analysis:
 
 def _findings(text: str, data: bytes, own: OwnRules | None) -> tuple[list[Finding], bool]:
     """Return what all detectors found, at most :data:`MAX_FINDINGS` without overlaps, and whether there may be more."""
-    found, truncated = pattern_detector().find(text, data)
+    searches = [pattern_detector().find(text, data), people(text, MAX_FINDINGS), located(text, MAX_FINDINGS)]
     if own:
-        more, cut = own.detector.find(text, data)
-        found, truncated = found + more, truncated or cut
-    named = [*people(text, MAX_FINDINGS + 1), *located(text, MAX_FINDINGS + 1)]
-    found = _next_to_somebody(without_overlaps(found + named, severity))
-    return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
+        searches.append(own.detector.find(text, data))
+    everything = [found for findings, _ in searches for found in findings]
+    # Counted before overlaps are resolved: a text with more in it never has fewer of these.
+    truncated = any(cut for _, cut in searches) or len(everything) > MAX_FINDINGS
+    found = _next_to_somebody(without_overlaps(everything, severity))
+    return capped(found, MAX_FINDINGS), truncated
 
 
 def _next_to_somebody(findings: list[Finding]) -> list[Finding]:
