@@ -77,7 +77,9 @@ class Recipe:
 
     def __str__(self) -> str:
         """Return it in a form that can be read and typed again."""
-        said = (f"{part!r}" if isinstance(part, str) else "random{!r}×{}".format(*RANDOM[part]) for part, _ in self.parts)
+        said = (
+            f"{part!r}" if isinstance(part, str) else "random{!r}×{}".format(*RANDOM[part]) for part, _ in self.parts
+        )
         return f"seed {self.seed}: " + " ".join(
             name if repeats == 1 else f"{name}×{repeats}" for name, (_, repeats) in zip(said, self.parts, strict=True)
         )

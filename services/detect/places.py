@@ -70,9 +70,7 @@ def located(text: str, limit: int) -> tuple[list[Finding], bool]:
             if value[start:end] in regions:
                 found.append(Finding(REGION, begins, ends, 0.7, "region"))
             else:
-                found.append(
-                    Finding(TYPE, begins, state.end() if state else ends, 0.75 if state else 0.6, "place")
-                )
+                found.append(Finding(TYPE, begins, state.end() if state else ends, 0.75 if state else 0.6, "place"))
     return found, False
 
 

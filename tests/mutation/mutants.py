@@ -20,6 +20,9 @@ FEEDBACK: Final = "tests/integration/test_recorder_feedback.py"
 STORE: Final = "tests/integration/test_executor_side_rows.py"
 CHOICE: Final = "tests/unit/policy/test_policy_choice.py"
 LAWS: Final = "tests/unit/policy/test_policy_laws.py"
+DETECT_BOUNDS: Final = "tests/unit/detect/test_detect_bounds.py"
+DETECT_IDS: Final = "tests/unit/detect/test_detect_identifiers.py"
+DETECT_RULES: Final = "tests/unit/detect/test_detect_rules.py"
 ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
 
@@ -274,5 +277,29 @@ MUTANTS: Final = (
         '            await self._destroy([row["record_id"] for row in due])\n'
         '            await self._begin([row for row in due if not row["begun"]])\n',
         suite=ERASURE,
+    ),
+    Mutant(
+        "a number is not held to its check digit",
+        "services/detect/patterns.py",
+        "                    if not verdict:\n",
+        "                    if not verdict and rule.pattern.alone:\n",
+        suite=DETECT_IDS,
+        shows="test_a_number_with_a_wrong_check_digit_is_none",
+    ),
+    Mutant(
+        "the mildest of overlapping findings is kept",
+        "services/detect/findings.py",
+        "            *(-part for part in severity(found)),\n",
+        "            *severity(found),\n",
+        suite=DETECT_RULES,
+        shows="test_the_gravest_of_overlapping_findings_is_kept",
+    ),
+    Mutant(
+        "an incomplete analysis does not raise the data class",
+        "services/detect/classes.py",
+        "    if truncated:\n        ranks.append(len(rules.order) - 1)\n",
+        "    if truncated:\n        ranks.append(0)\n",
+        suite=DETECT_BOUNDS,
+        shows="test_work_over_its_limit_is_cut_and_said_so",
     ),
 )
