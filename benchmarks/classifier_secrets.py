@@ -25,7 +25,7 @@ TOKENS = (
     *(("glpat-", URLSAFE, 20), ("sk_live_", WORD, 24), ("rk_live_", WORD, 24), ("sk-ant-api03-", URLSAFE, 95)),
     *(("sk-proj-", URLSAFE, 64), ("AIza", URLSAFE, 35), ("npm_", WORD, 36), ("pypi-AgEIcHlwaS5vcmc", URLSAFE, 80)),
     *(("dop_v1_", HEX, 64), ("shpat_", HEX, 32), ("hf_", string.ascii_letters, 34), ("GOCSPX-", URLSAFE, 28)),
-    *(("SG." , WORD, 22), ("dapi", HEX, 32), ("lin_api_", WORD, 40), ("PMAK-", HEX, 24), ("hvs.", URLSAFE, 96)),
+    *(("SG." , WORD, 22), ("dapi", HEX, 32), ("lin_api_", WORD, 40), ("hvs.", URLSAFE, 96)),
     *(("xoxb-", string.digits, 12), ("sq0atp-", URLSAFE, 22), ("rubygems_", HEX, 48), ("glsa_", WORD, 32)),
 )  # fmt: skip
 AROUND = (
