@@ -262,7 +262,7 @@ class Measuring:
             whole = bpe_openai.get_encoding(encoding)
             same = mean(count_tokens(text, encoding) == len(whole.encode(text)) for text in texts)
             self.report.least(f"tokens exact, {encoding}", same, 1.0)
-        self.report.rows.append(Row("tokens, other vendors", "not measured", "stated margins: docs/detectors.md"))
+        self.report.rows.append(Row("tokens, other vendors", "not measured here", "stated margins: docs/detectors.md"))
 
     def injection(self) -> None:
         """Overt attacks, off-topic requests in documents, clean documents, texts with trigger words."""

@@ -147,8 +147,8 @@ class PatternDetector:
             if full[rule.pattern.type] >= MAX_FINDINGS:
                 truncated = True
                 continue
-            for end in _longest_first(ends, start + rule.pattern.max_length):
-                end = rule.extended(text, end)
+            for matched in _longest_first(ends, start + rule.pattern.max_length):
+                end = rule.extended(text, matched)
                 span = rule.span(text, start, end)
                 validation -= rule.cost(start, end)
                 if span is not None and rule.check:

@@ -15,9 +15,6 @@ REGION: Final = "region"
 _MOST_WORDS: Final = 3
 # Runs of capitalised words that are looked at, as for names of persons.
 MAX_RUNS: Final = 30_000
-_WORDS: Final = 3
-# Runs of capitalised words that are looked at; a text with as many has more names and places than are kept.
-MAX_RUNS: Final = 30_000
 _WORDS: Final = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:[ -](?:[a-z]{2,3} )?[A-ZÀ-ÖØ-Þ][^\W\d_]+){0,3}")
 # Behind a place, these say that a thing is named after it.
 _NAMED_AFTER: Final = re.compile(

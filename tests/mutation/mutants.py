@@ -284,7 +284,6 @@ MUTANTS: Final = (
         "                    if not verdict:\n",
         "                    if not verdict and rule.pattern.alone:\n",
         suite=DETECT_IDS,
-        shows="test_a_number_with_a_wrong_check_digit_is_none",
     ),
     Mutant(
         "the mildest of overlapping findings is kept",
