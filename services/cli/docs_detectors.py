@@ -96,7 +96,8 @@ def _tokens() -> Iterator[str]:
 
 Counts of `o200k_base` and `cl100k_base` are exact. Other vendors' tokenizers are not public or not part of Waybill:
 for each token of `o200k_base` theirs are taken to count so many. Anthropic's was measured with the 65,000
-tokens of the package anthropic-tokenizer 0.1.0 (1.10 over all texts, 7.37 at most, in scripts spelled in bytes); the others are allowances for texts in
+tokens of the package anthropic-tokenizer 0.1.0 (1.10 over all texts, 7.37 at most, in scripts
+spelled in bytes); the others are allowances for texts in
 Latin script, not measured.
 
 | vendor | usually | at most |
