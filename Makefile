@@ -38,6 +38,7 @@ bench: setup ## the pipeline next to its bare floor, in one run
 docs: setup ## what is generated into docs/
 	$(BIN)/python -m schemas.documents
 	$(BIN)/python -m services.cli.docs_events
+	$(BIN)/python -m services.cli.docs_detectors
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -82,8 +82,8 @@ def parts(text: str) -> dict[str, Callable[[], object]]:
         "  task": lambda: task_family(data),
         "  domains": lambda: high_stakes_domains(data),
         "  injection": lambda: injection(text, data),
-        "  people": lambda: list(people(text, 1000)),
-        "  places": lambda: list(located(text, 1000)),
+        "  people": lambda: people(text, 1000),
+        "  places": lambda: located(text, 1000),
     }
 
 

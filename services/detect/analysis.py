@@ -18,8 +18,10 @@ from services.detect.places import located
 from services.detect.rules import type_groups
 from services.detect.tokens import count_tokens
 
-# More than any job may hold: what lies beyond is not looked at, and the analysis says so.
-MAX_CHARACTERS: Final = 24_000_000
+# More than any model reads: what lies beyond is not looked at, and the analysis says so. Together with the other limits
+# (``MAX_MATCHES``, ``MAX_VALIDATION``, ``MAX_RUNS``, ``MAX_DISGUISED``, ``MAX_FINDINGS``) this is what an analysis may
+# cost. All of them count work, never time, so that a text has the same findings everywhere.
+MAX_CHARACTERS: Final = 8_000_000
 
 # Has a number of every kind whose validator loads tables of its own.
 _WARMING_TEXT: Final = "Call +44 20 7946 0018 or 020 7946 0018, send to GB29 NWBK 6016 1331 9268 19."
@@ -31,7 +33,7 @@ _IDENTIFYING: Final = frozenset({"personal", "health"})
 
 # What is assumed of a text whose domain, or whose speaking to the model, could not be told.
 HIGH_STAKES: Final[tuple[str, ...]] = ("finance", "legal", "medical")
-WORST: Final = Suspicion(1.0, True, ())
+WORST: Final = Suspicion(1.0, True, (), truncated=True)
 
 _Part = TypeVar("_Part")
 
@@ -67,10 +69,11 @@ def analyse(text: str, own: OwnRules | None = None) -> Analysis:
     domains = attempt("domains", lambda: high_stakes_domains(data), HIGH_STAKES)
     written_in = attempt("language", lambda: language(looked_at), UNDETERMINED)
     # No character is longer than four bytes, no token shorter than one.
-    tokens = attempt("tokens", lambda: count_tokens(text), 4 * len(text))
+    beyond = 4 * max(0, len(text) - MAX_CHARACTERS)
+    tokens = attempt("tokens", lambda: count_tokens(looked_at) + beyond, 4 * len(text))
     return Analysis(
         findings=tuple(findings),
-        truncated=more or len(text) > MAX_CHARACTERS or bool(attempt.failed),
+        truncated=more or suspicion.truncated or len(text) > MAX_CHARACTERS or bool(attempt.failed),
         language=written_in,
         task=task,
         task_confidence=task_confidence,
@@ -95,14 +98,15 @@ def find(text: str, own: OwnRules | None = None) -> tuple[tuple[Finding, ...], b
 
 def _findings(text: str, data: bytes, own: OwnRules | None) -> tuple[list[Finding], bool]:
     """Return what all detectors found, at most :data:`MAX_FINDINGS` without overlaps, and whether there may be more."""
-    found, truncated = pattern_detector().find(text, data)
+    searches = [pattern_detector().find(text, data), people(text, MAX_FINDINGS), located(text, MAX_FINDINGS)]
     if own:
-        more, cut = own.detector.find(text, data)
-        found, truncated = found + more, truncated or cut
-    named = [*people(text, MAX_FINDINGS + 1), *located(text, MAX_FINDINGS + 1)]
+        searches.append(own.detector.find(text, data))
+    everything = [found for findings, _ in searches for found in findings]
+    # Counted before overlaps are resolved: a text with more in it never has fewer of these.
+    truncated = any(cut for _, cut in searches) or len(everything) > MAX_FINDINGS
     grave = own.detector.severity if own else severity
-    found = _next_to_somebody(without_overlaps(found + named, grave))
-    return capped(found, MAX_FINDINGS), truncated or len(found) > MAX_FINDINGS
+    found = _next_to_somebody(without_overlaps(everything, grave))
+    return capped(found, MAX_FINDINGS), truncated
 
 
 def _next_to_somebody(findings: list[Finding]) -> list[Finding]:

@@ -12,7 +12,6 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from services.detect.lexicon import scorer
@@ -32,20 +31,25 @@ _LOOKALIKES: Final = str.maketrans(
 )
 _SHORTEST_PAYLOAD: Final = 32
 _BASE64: Final = re.compile(rf"[A-Za-z0-9+/]{{{_SHORTEST_PAYLOAD},4000}}={{0,2}}")
-_MOST_PAYLOADS: Final = 20
-# What is normalised and decoded: a text beyond it is looked at as it stands only.
-_MOST_DISGUISED: Final = 400_000
+# Characters that are normalised, and characters of base64 that are decoded. What is more than that is looked at as it
+# stands: a text with tricks there counts as suspected, and its analysis as incomplete.
+MAX_DISGUISED: Final = 400_000
+_LEGIBLE: Final = bytes(range(32, 127)) + b"\t\r\n"
 _TRICK_WEIGHT: Final = 0.7
 _HIDDEN_WEIGHT: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """``score`` is in [0, 1]; ``signals`` names the kinds of signs found, sorted."""
+    """``score`` is in [0, 1]; ``signals`` names the kinds of signs found, sorted.
+
+    ``truncated``: there is more in disguise than was looked at, which is suspected for that alone.
+    """
 
     score: float
     suspected: bool
     signals: tuple[str, ...]
+    truncated: bool = False
 
 
 def injection(text: str, data: bytes) -> Suspicion:
@@ -53,18 +57,18 @@ def injection(text: str, data: bytes) -> Suspicion:
     cues = scorer("injection")
     terms = cues.terms(data)
     tricks: dict[str, float] = {}
-    head = text[:_MOST_DISGUISED]
-    plain = _undisguised(head, tricks)
+    plain = _undisguised(text[:MAX_DISGUISED], tricks)
     if plain is not None and (uncovered := cues.terms(plain.encode(errors="replace")) - terms):
         terms |= uncovered
         tricks["disguised_words"] = _TRICK_WEIGHT
-    for payload in _payloads(head):
-        if decoded := cues.terms(payload):
-            terms |= decoded
-            tricks["encoded_payload"] = _TRICK_WEIGHT
+    payloads, truncated = _payloads(text)
+    if payloads and (decoded := cues.terms(payloads)):
+        terms |= decoded
+        tricks["encoded_payload"] = _TRICK_WEIGHT
+    truncated = truncated or _in_disguise(text[MAX_DISGUISED:], tricks)
     totals = cues.sums(terms) | tricks
     score = 1.0 - math.exp(-sum(totals.values()))
-    return Suspicion(round(score, 3), score >= cues.threshold, tuple(sorted(totals)))
+    return Suspicion(round(score, 3), score >= cues.threshold or truncated, tuple(sorted(totals)), truncated)
 
 
 def suspicion(text: str) -> Suspicion:
@@ -74,42 +78,48 @@ def suspicion(text: str) -> Suspicion:
 
 def is_looked_at_whole(text: str) -> bool:
     """Tell whether a text is within all limits: then no part of it has a sign that the text as a whole has not."""
-    return len(text) <= _MOST_DISGUISED and len(_base64_runs(text)) <= _MOST_PAYLOADS
+    return len(text) <= MAX_DISGUISED
 
 
 def _undisguised(text: str, tricks: dict[str, float]) -> str | None:
     """Return what the text says without tricks of writing, or ``None`` when it has none; note the tricks."""
-    if text.isascii():
+    if not _in_disguise(text, tricks) and not _ZERO_WIDTH.search(text):
         return None
-    hidden, mixed = _HIDDEN_IN_WORD.search(text), _MIXED.search(text)
+    if _TAGS.search(text):
+        text = "".join(chr(ord(c) - 0xE0000) if "\U000e0020" <= c <= "\U000e007e" else c for c in text)
+    return unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", text)).translate(_LOOKALIKES)
+
+
+def _in_disguise(text: str, tricks: dict[str, float]) -> bool:
+    """Tell whether the text has tricks of writing in it; note those that speak against it."""
+    if text.isascii():
+        return False
+    hidden = _HIDDEN_IN_WORD.search(text)
     if hidden or _REVERSED.search(text):
         tricks["hidden_characters"] = _TRICK_WEIGHT
     if _TAGS.search(text):
         tricks["hidden_text"] = _HIDDEN_WEIGHT
-    if not (hidden or mixed or _ZERO_WIDTH.search(text) or _STYLED.search(text)):
-        return None
-    tagged = "".join(chr(ord(c) - 0xE0000) if "\U000e0020" <= c <= "\U000e007e" else c for c in text)
-    return unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", tagged)).translate(_LOOKALIKES)
+    return bool(hidden or _MIXED.search(text) or _STYLED.search(text) or _TAGS.search(text))
 
 
-def _base64_runs(text: str) -> list[str]:
-    """Return the first runs of base64 in a text, one more than are decoded where there are more."""
+def _payloads(text: str) -> tuple[bytes, bool]:
+    """Return what the base64 runs of a text say, those that say something in letters, and whether there may be more."""
     # Hardly any text has a word that long, and seeing so takes less than searching.
     if max(map(len, text.split()), default=0) < _SHORTEST_PAYLOAD:
-        return []
-    return [run.group() for run in islice(_BASE64.finditer(text), _MOST_PAYLOADS + 1)]
-
-
-def _payloads(text: str) -> list[bytes]:
-    """Return what the first base64 runs of a text say, those that say something in letters."""
+        return b"", False
     found: list[bytes] = []
-    for value in _base64_runs(text)[:_MOST_PAYLOADS]:
+    left = MAX_DISGUISED
+    for run in _BASE64.finditer(text):
+        value = run.group()
+        left -= len(value)
+        if left < 0:
+            return b"\n".join(found), True
         if value.isdigit() or len(set(value)) < 10:
             continue
         try:
             decoded = base64.b64decode(value[: len(value) // 4 * 4])
         except (binascii.Error, ValueError):
             continue
-        if sum(32 <= byte < 127 or byte in b"\t\r\n" for byte in decoded) > 0.9 * len(decoded):
+        if len(decoded.translate(None, _LEGIBLE)) < 0.1 * len(decoded):
             found.append(decoded)
-    return found
+    return b"\n".join(found), False

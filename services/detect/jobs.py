@@ -6,11 +6,10 @@ the answer, stop words. What is JSON inside of a text, as arguments of tools are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-
-import orjson
 
 from services.detect.own_rules import OwnRules
 from services.detect.redactor import Leaf, redact_texts
@@ -62,14 +61,17 @@ def leaves_of(job: Mapping[str, Any]) -> list[Leaf]:
 def within_json(text: str, see: See) -> str:
     """Return a text with what is seen in its place, or where it is JSON in place of each text in it: it stays JSON."""
     try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        # Not orjson, which takes a longer number for a fraction, and so for another number.
+        parsed = json.loads(text)
+    except json.JSONDecodeError:
         if _ESCAPED in text:
             raise UnreadableTextError from None
         return see(Leaf(text))
+    except ValueError:  # a number of thousands of digits
+        raise UnreadableTextError from None
     changed = _values(parsed, see, "")
     # As it came where nothing is in it: spaces and the form of numbers are the caller's.
-    return text if changed == parsed else orjson.dumps(changed).decode()
+    return text if changed == parsed else json.dumps(changed, ensure_ascii=False)
 
 
 class UnreadableTextError(ValueError):

@@ -21,7 +21,7 @@ from services.detect.validators import Validator, validator
 
 MAX_FINDINGS: Final = 1_000
 MAX_MATCHES: Final = 20_000
-MAX_VALIDATION: Final = 20_000
+MAX_VALIDATION: Final = 30_000
 
 # A tail (a key's body, a token's rest) is looked for this far; secrets are shorter.
 _MAX_TAIL_CHARACTERS: Final = 16_384
@@ -35,8 +35,10 @@ _MAX_LONE_CHARACTERS: Final = 80
 _AROUND_LONE: Final = " \t\r\n.,;:'\"()"
 _ALONE: Final = 0.6
 
-# Each so many characters of a value cost one unit more to check.
+# Each so many characters of a match or of a value cost one unit more to check.
 _LONG: Final = 16
+# So do each so many characters before the match that its value may begin in.
+_BACK: Final = 8
 # What it costs to look for a value inside its match.
 _SEARCH: Final = 2
 
@@ -86,11 +88,19 @@ class _Rule:
             regex = rf"(?:{'|'.join(starts)})(?:[^\d\n]{{0,{self.pattern.gap}}}[^\w\n]|\n{{1,2}})(?:{regex})"
         return Expression(regex, self.pattern.ignore_case, spans=True)
 
-    def span(self, text: str, start: int, end: int) -> tuple[int, int] | None:
-        """Return the span of the finding within a match of the regex, or ``None`` if it is not one after all."""
-        matched = start
+    def extended(self, text: str, end: int) -> int:
+        """Return where a match of the regex ends with its tail."""
         if self.extend and (tail := self.extend.match(text, end, min(len(text), end + _MAX_TAIL_CHARACTERS))):
-            end = tail.end()
+            return tail.end()
+        return end
+
+    def cost(self, start: int, end: int) -> int:
+        """Return what it takes to find the span within a match and its tail, in units of validation."""
+        return (1 if self.value is None else _SEARCH) + (end - start) // _LONG + self.pattern.back // _BACK
+
+    def span(self, text: str, start: int, end: int) -> tuple[int, int] | None:
+        """Return the span of the finding within a match and its tail, or ``None`` if it is not one after all."""
+        matched = start
         if self.value:
             inner = self.value.search(text, max(0, start - self.pattern.back), end)
             if inner is None:
@@ -138,9 +148,10 @@ class PatternDetector:
             if full[rule.pattern.type] >= MAX_FINDINGS:
                 truncated = True
                 continue
-            for end in _longest_first(ends, start + rule.pattern.max_length):
+            for matched in _longest_first(ends, start + rule.pattern.max_length):
+                end = rule.extended(text, matched)
                 span = rule.span(text, start, end)
-                validation -= 1 if rule.value is None else _SEARCH
+                validation -= rule.cost(start, end)
                 if span is not None and rule.check:
                     value = text[span[0] : span[1]]
                     verdict = verdicts.get((index, value))

@@ -20,12 +20,10 @@ from services.detect.rules import names, person_words
 TYPE: Final = "person"
 
 _UPPER: Final = "".join(filter(str.isupper, map(chr, range(0x41, 0x530))))
-_ABBREVIATED: Final = (
-    "Dr|Mr|Mrs|Ms|Prof|St|Mt|Sr|Jr|Sra|Srta|Dra|Mme|Mlle|Hr|Fr|Sig|Dott|Rev|Hon|Sen|Gov|Capt|Lt|Col|Sgt|Dhr"
-)
 _PART: Final = (
-    rf"(?:[{_UPPER}](?:\.|[^\W\d_]*(?:['’-][^\W\d_]+)*(?:(?<=Dr)|(?<=Mr)|(?<=Mrs)|(?<=Ms)|(?<=Prof)|(?<=Sr)|(?<=Jr)|(?<=Sra)"
-    r"|(?<=Mme)|(?<=Hr)|(?<=Fr)|(?<=Rev)|(?<=St)|(?<=Mt))\.|[^\W\d_]*(?:['’-][^\W\d_]+)*))"
+    rf"[{_UPPER}](?:\.|[^\W\d_]*+(?:['’-][^\W\d_]++)*+"
+    r"(?:\.(?:(?<=Dr\.)|(?<=Mr\.)|(?<=Mrs\.)|(?<=Ms\.)|(?<=Prof\.)|(?<=Sr\.)|(?<=Jr\.)|(?<=Sra\.)|(?<=Mme\.)|(?<=Hr\.)"
+    r"|(?<=Fr\.)|(?<=Rev\.)|(?<=St\.)|(?<=Mt\.)))?)"
 )
 _PARTICLES: Final = "van|von|de|der|den|del|della|di|da|das|dos|do|du|la|le|el|al|bin|ibn|bint|ben|ter|ten|zu|af|av"
 _RUN: Final = re.compile(rf"{_PART}(?: {{1,2}}(?:(?:{_PARTICLES}) ){{0,3}}{_PART}){{0,7}}")
@@ -51,6 +49,8 @@ _SAYS_WHO: Final = (
     "naam is",
 )
 _MOST_WORDS: Final = 5
+# Runs of capitalised words that are looked at; a text with as many has more names and places than are kept.
+MAX_RUNS: Final = 30_000
 
 
 @cache
@@ -68,12 +68,14 @@ def _and_unaccented(listed: list[str]) -> frozenset[str]:
     return frozenset(listed).union(name for name in bare if len(name) > 3)
 
 
-def people(text: str, limit: int) -> Iterator[Finding]:
-    """Yield the names of persons in ``text``, at most ``limit``."""
+def people(text: str, limit: int) -> tuple[list[Finding], bool]:
+    """Return the names of persons in ``text``, about ``limit`` at most, and whether there may be more."""
     given, family, words = _lists()
     nameless: set[str] = set()
-    found = 0
-    for run in _RUN.finditer(text):
+    found: list[Finding] = []
+    for number, run in enumerate(_RUN.finditer(text)):
+        if len(found) >= limit or number >= MAX_RUNS:
+            return found, True
         start = run.start()
         if start and (text[start - 1].isalnum() or text[start - 1] in "@/_#.$"):
             continue
@@ -84,14 +86,12 @@ def people(text: str, limit: int) -> Iterator[Finding]:
                 continue
             single = _single(text, start, name, given, family, words)
             if single:
-                found += 1
-                yield Finding(TYPE, start, start + len(name), single, "person_single")
+                found.append(Finding(TYPE, start, start + len(name), single, "person_single"))
         else:
             for begins, ends, confidence in _names(text, start, value, nameless):
-                found += 1
-                yield Finding(TYPE, begins, ends, confidence, "person_full" if confidence > 0.6 else "person_single")
-        if found >= limit:
-            return
+                detector = "person_full" if confidence > 0.6 else "person_single"
+                found.append(Finding(TYPE, begins, ends, confidence, detector))
+    return found, False
 
 
 def _bare(word: str) -> str:

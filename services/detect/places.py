@@ -13,6 +13,8 @@ from services.detect.rules import names, person_words
 TYPE: Final = "location"
 REGION: Final = "region"
 _MOST_WORDS: Final = 3
+# Runs of capitalised words that are looked at, as for names of persons.
+MAX_RUNS: Final = 30_000
 _WORDS: Final = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:[ -](?:[a-z]{2,3} )?[A-ZÀ-ÖØ-Þ][^\W\d_]+){0,3}")
 # Behind a place, these say that a thing is named after it.
 _NAMED_AFTER: Final = re.compile(
@@ -41,28 +43,32 @@ def _regions() -> frozenset[str]:
     return frozenset(name.replace("_", " ") for name in names().regions.split())
 
 
-def located(text: str, limit: int) -> Iterator[Finding]:
-    """Yield the places in ``text``, at most ``limit``; each with its American state when that follows."""
-    known, first_words = places(), _first_words()
-    found = 0
-    for run in _WORDS.finditer(text):
+def located(text: str, limit: int) -> tuple[list[Finding], bool]:
+    """Return the places in ``text``, about ``limit`` at most, and whether there may be more.
+
+    Each has its American state with it when that follows.
+    """
+    known, first_words, regions = places(), _first_words(), _regions()
+    parts: dict[str, list[tuple[int, int]]] = {}
+    found: list[Finding] = []
+    for number, run in enumerate(_WORDS.finditer(text)):
+        if len(found) >= limit or number >= MAX_RUNS:
+            return found, True
         value = run.group()
-        if first_words.isdisjoint(value.split(" ")):
-            continue
-        for start, end in _parts(value, known):
+        if value not in parts:
+            parts[value] = [] if first_words.isdisjoint(value.split(" ")) else list(_parts(value, known))
+        for start, end in parts[value]:
             begins, ends = run.start() + start, run.start() + end
             if begins and (text[begins - 1].isalnum() or text[begins - 1] in "@/_#."):
                 continue
             if _NAMED_AFTER.match(text, ends):
                 continue
             state = _STATE.match(text, ends)
-            found += 1
-            if value[start:end] in _regions():
-                yield Finding(REGION, begins, ends, 0.7, "region")
+            if value[start:end] in regions:
+                found.append(Finding(REGION, begins, ends, 0.7, "region"))
             else:
-                yield Finding(TYPE, begins, state.end() if state else ends, 0.75 if state else 0.6, "place")
-        if found >= limit:
-            return
+                found.append(Finding(TYPE, begins, state.end() if state else ends, 0.75 if state else 0.6, "place"))
+    return found, False
 
 
 def _parts(value: str, known: frozenset[str]) -> Iterator[tuple[int, int]]:

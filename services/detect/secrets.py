@@ -15,7 +15,7 @@ from typing import Final
 
 # What stands where a secret would: templates, masks, and the words of documentation.
 _PLACEHOLDER: Final = re.compile(
-    r"[<$%]?[{<(\[%$]|\*{3}|x{4}|\.{3}|_{4}|(?:-x){3}|^(?:0+|1234567890?|0123456789(?:abcdef)?|abc123|abcdef\w*)$|"
+    r"^[<\[{(]|[$%#][{(]|\{[{%]|<[^>]*>|\{[^}]*\}|\[[^\]]*\]|^\$[A-Za-z_]\w*$|^%\w*%?$|\*{3}|x{4}|\.{3}|_{4}|(?:-x){3}|^(?:0+|1234567890?|0123456789(?:abcdef)?|abc123|abcdef\w*)$|"
     r"^(?:your|my|the|an?|some|any|new|old|enter|insert|example|sample|dummy|test|fake|mock|placeholder|redacted|removed|hidden|none|"
     r"null|nil|true|false|undefined|password|passwd|passphrase|pass|pw|pwd|secret|token|username|user|name|value|string|key|"
     r"api[_-]?key|change[_-]?me|change[_-]?it|foo|bar|baz|todo|tbd|n/?a|empty|default|required|optional|admin|root|private|"

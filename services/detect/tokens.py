@@ -13,10 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-# What a vendor's tokenizer is taken to count for each token of o200k_base: usually, and at most. Allowances, not
-# measured here: their vocabularies are smaller or older, so that they seldom count less.
+# What a vendor's tokenizer is taken to count for each token of o200k_base: usually, and at most. Anthropic's by the
+# 65,000 tokens of the package anthropic-tokenizer 0.1.0, perhaps older than their models, over 1,384 texts: 1.10
+# in all, 4.95 for one in a hundred, 7.37 at most, in scripts that it spells in bytes. The others are allowances, not
+# measured, for texts in Latin script.
 MARGINS: Final[dict[str, tuple[float, float]]] = {
-    "anthropic": (1.2, 1.6),
+    "anthropic": (1.2, 7.5),
     "google": (1.05, 1.3),
     "meta": (1.1, 1.5),
     "mistral": (1.15, 1.7),

@@ -23,6 +23,9 @@ LAWS: Final = "tests/unit/policy/test_policy_laws.py"
 CONTRACT: Final = "tests/simulation/contract/test_contract_record.py"
 REDACTION: Final = "tests/unit/detect/test_detect_jobs.py"
 GUARD: Final = "tests/unit/executor/test_executor_guard.py"
+DETECT_BOUNDS: Final = "tests/unit/detect/test_detect_bounds.py"
+DETECT_IDS: Final = "tests/unit/detect/test_detect_identifiers.py"
+DETECT_RULES: Final = "tests/unit/detect/test_detect_rules.py"
 ERASURE: Final = "tests/integration/test_erasure_steps.py"
 
 
@@ -298,5 +301,28 @@ MUTANTS: Final = (
         '            result = "error"\n',
         '            result = "pass"\n',
         suite=GUARD,
+    ),
+    Mutant(
+        "a number is not held to its check digit",
+        "services/detect/patterns.py",
+        "                    if not verdict:\n",
+        "                    if not verdict and rule.pattern.alone:\n",
+        suite=DETECT_IDS,
+    ),
+    Mutant(
+        "the mildest of overlapping findings is kept",
+        "services/detect/findings.py",
+        "            *(-part for part in severity(found)),\n",
+        "            *severity(found),\n",
+        suite=DETECT_RULES,
+        shows="test_the_gravest_of_overlapping_findings_is_kept",
+    ),
+    Mutant(
+        "an incomplete analysis does not raise the data class",
+        "services/detect/classes.py",
+        "    if truncated:\n        ranks.append(len(rules.order) - 1)\n",
+        "    if truncated:\n        ranks.append(0)\n",
+        suite=DETECT_BOUNDS,
+        shows="test_work_over_its_limit_is_cut_and_said_so",
     ),
 )

@@ -77,7 +77,7 @@ class Pattern(_Strict):
     not_after: PythonRegex | None = None
     min_length: Annotated[int, Field(gt=0)] = 1
     max_length: Annotated[int, Field(gt=0)] = 512
-    cost: Annotated[int, Field(gt=0)] = 1
+    cost: Annotated[int, Field(gt=0)] = 3
 
 
 class PatternFile(_Strict):

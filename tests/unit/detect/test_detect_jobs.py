@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -54,7 +55,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
         "messages": [
             {"role": "user", "content": text},
             {"role": "user", "content": parts},
-            called(draw(st.one_of(TEXTS, VALUES.map(lambda value: orjson.dumps(value).decode())))),
+            called(draw(st.one_of(TEXTS, VALUES.map(json.dumps)))),
         ],
         "documents": [{"id": "d1", "title": draw(TEXTS), "text": draw(TEXTS)}],
         "params": {"stop": [draw(TEXTS)]},
