@@ -63,7 +63,7 @@ def within_json(text: str, see: See) -> str:
     try:
         # Not orjson, which takes a longer number for a fraction, and so for another number.
         parsed = json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         if _ESCAPED in text:
             raise UnreadableTextError from None
         return see(Leaf(text))

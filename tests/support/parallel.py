@@ -23,7 +23,7 @@ STACKS: Final = {
     ),
     "tests/e2e, its stack": (
         *("test_bad_input", "test_each_ending", "test_facts_of_many"),
-        *("test_openai_batch_file", "test_replay_after_outage"),
+        *("test_openai_batch_file", "test_redacted_jobs", "test_replay_after_outage"),
     ),
 }
 """Which modules use a stack together. One that is missing here would start a stack for itself alone."""
