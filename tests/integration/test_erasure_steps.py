@@ -156,7 +156,8 @@ async def test_a_replay_in_flight_is_found_or_refused(flow: Flow, monkeypatch: p
     """The original was read before the erasure was asked for; the replay commits after it."""
     record_id = await sealed(flow)
     read, go_on = asyncio.Event(), asyncio.Event()
-    originals = flow.classifier._originals
+    preparation = flow.classifier._preparation
+    originals = preparation._originals
 
     async def slow(replays: Any) -> Any:
         found = await originals(replays)
@@ -164,7 +165,7 @@ async def test_a_replay_in_flight_is_found_or_refused(flow: Flow, monkeypatch: p
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(flow.classifier, "_originals", slow)
+    monkeypatch.setattr(preparation, "_originals", slow)
     taking = asyncio.create_task(take_in(flow.classifier, replay(record_id)))
     await read.wait()
     await ask(flow.host, record_id)

@@ -320,8 +320,8 @@ MUTANTS: Final = (
     Mutant(
         "an incomplete analysis does not raise the data class",
         "services/detect/classes.py",
-        "    if truncated:\n        ranks.append(len(rules.order) - 1)\n",
-        "    if truncated:\n        ranks.append(0)\n",
+        "        yield Cause(len(order) - 1, _TRUNCATED, ",
+        "        yield Cause(0, _TRUNCATED, ",
         suite=DETECT_BOUNDS,
         shows="test_work_over_its_limit_is_cut_and_said_so",
     ),
