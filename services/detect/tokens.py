@@ -50,18 +50,6 @@ def count_tokens(text: str, encoding: str = "o200k_base") -> int:
     return total
 
 
-def estimated_tokens(text: str, vendor: str) -> tuple[int, int]:
-    """Return about how many tokens another vendor's models read in ``text``, and at most how many, by :data:`MARGINS`.
-
-    Raises ``ValueError`` for a vendor without a stated margin.
-    """
-    if vendor not in MARGINS:
-        raise ValueError(f"no margin is stated for {vendor!r}; known are {', '.join(sorted(MARGINS))}")
-    exact = count_tokens(text)
-    usual, _ = MARGINS[vendor]
-    return round(exact * usual), tokens_at_most(exact)[vendor]
-
-
 def tokens_at_most(exact: int) -> dict[str, int]:
     """Return by vendor how many tokens its models count at most where ``o200k_base`` has ``exact``."""
     return {vendor: -int(-exact * most // 1) for vendor, (_, most) in MARGINS.items()}

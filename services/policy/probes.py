@@ -24,7 +24,7 @@ ORDINARY_JOB: Final[dict[str, Any]] = {
     "tenant": "any-tenant",
     "latency_class": "background",
     "operation": "chat",
-    "task": "summarize",
+    "task": "summarise",
     "task_confidence": 0.9,
     "language": "en",
     "input_tokens": 1_000,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
@@ -68,18 +68,22 @@ def renamed(acls: Iterable[Acl], prefix: str, users: Mapping[str, Iterable[str]]
     ]
 
 
+def _fields(acl: Acl) -> dict[str, Any]:
+    return {
+        "resource_type": acl.resource,
+        "resource_name": acl.name,
+        "resource_pattern_type_filter": acl.pattern,
+        "principal": f"User:{acl.user}",
+        "host": "*",
+        "operation": acl.operation,
+        "permission_type": _ALLOW,
+    }
+
+
 async def create(admin: AIOKafkaAdminClient, acls: Iterable[Acl]) -> None:
     """Make ACLs; the admin's login has to be one that may."""
     for acl in acls:
-        request = CreateAclsRequest(
-            resource_type=acl.resource,
-            resource_name=acl.name,
-            resource_pattern_type_filter=acl.pattern,
-            principal=f"User:{acl.user}",
-            host="*",
-            operation=acl.operation,
-            permission_type=_ALLOW,
-        )
+        request = CreateAclsRequest(**_fields(acl))
         response = await admin._send_to_controller(request)
         for code, message in response.creation_responses:
             assert code == 0, f"{acl}: {message}"
@@ -88,15 +92,7 @@ async def create(admin: AIOKafkaAdminClient, acls: Iterable[Acl]) -> None:
 async def in_force(admin: AIOKafkaAdminClient, acls: Iterable[Acl]) -> bool:
     """Say whether the broker goes by these ACLs: what it is told reaches its authorizer a moment later."""
     for acl in acls:
-        request = DescribeAclsRequest(
-            resource_type=acl.resource,
-            resource_name=acl.name,
-            resource_pattern_type_filter=acl.pattern,
-            principal=f"User:{acl.user}",
-            host="*",
-            operation=acl.operation,
-            permission_type=_ALLOW,
-        )
+        request = DescribeAclsRequest(**_fields(acl))
         response = await admin._send_to_controller(request)
         assert response.error_code == 0, f"{acl}: {response.error_message}"
         if not response.resources:

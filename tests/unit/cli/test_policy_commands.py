@@ -113,7 +113,7 @@ def test_a_job_is_tried_and_explained(folder: Path) -> None:
 
 def test_the_catalog_is_shown_as_a_table_and_as_json() -> None:
     world = str(CONFIG / "policies" / "examples" / "world")
-    table = waybill("catalog", "show", world, "--task", "summarize")
+    table = waybill("catalog", "show", world, "--task", "summarise")
     assert "30 d in us" in table
     assert answer("catalog", "show", world)["providers"]["azure"]["hosting"] == "private"
 

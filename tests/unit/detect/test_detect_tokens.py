@@ -52,13 +52,11 @@ def test_special_tokens_are_plain_text_and_lone_surrogates_count_as_replaced() -
     assert count_tokens("a \ud800 b") == count_tokens("a \ufffd b")
 
 
-def test_other_vendors_are_estimated_with_a_margin() -> None:
-    text = "The harbour was quiet and the boats lay still."
-    for vendor in tokens.MARGINS:
-        usual, most = tokens.estimated_tokens(text, vendor)
-        assert count_tokens(text) <= usual <= most
-    with pytest.raises(ValueError, match="nobody"):
-        tokens.estimated_tokens(text, "nobody")
+def test_other_vendors_count_at_most_what_is_stated_rounded_up() -> None:
+    at_most = tokens.tokens_at_most(11)
+    assert at_most.keys() == tokens.MARGINS.keys()
+    assert at_most["mistral"] == 19  # 11 * 1.7 = 18.7
+    assert all(11 <= 11 * usual <= at_most[vendor] for vendor, (usual, _) in tokens.MARGINS.items())
 
 
 def test_the_empty_text_has_none() -> None:

@@ -30,6 +30,7 @@ from services.policy.bundle import RuleSpec
 from services.policy.effects import AllCapsSpec
 from services.policy.plan import Planner
 from services.policy.prices import PriceSpec
+from services.policy.probes import ordinary
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 ENVIRON = {"WAYBILL_SIMULATOR_URL": "http://127.0.0.1:4000"}
@@ -40,28 +41,7 @@ TOOLS = ["calculator", "email_send", "kb_retrieve"]
 
 def a_job(**changes: Any) -> Features:
     """Return features of an ordinary job, with some of them changed."""
-    fields: dict[str, Any] = {
-        "tenant": "acme",
-        "latency_class": "background",
-        "operation": "chat",
-        "task": "summarise",
-        "task_confidence": 0.9,
-        "language": "en",
-        "input_tokens": 1_000,
-        "characters": 4_000,
-        "messages": 2,
-        "documents": 0,
-        "untrusted_documents": 0,
-        "tools": [],
-        "structured_output": False,
-        "quality": "standard",
-        "data_class": "internal",
-        "domains": [],
-        "risk_tier": "low",
-        "injection_suspected": False,
-        "findings": {},
-    }
-    return Features(**{**fields, **changes})
+    return ordinary(**{"tenant": "acme", **changes})
 
 
 def a_provider(name: str = "alpha", **changes: Any) -> Provider:

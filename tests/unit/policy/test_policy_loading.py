@@ -10,7 +10,9 @@ import pytest
 from policy_builders import CONFIG, ENVIRON, a_job
 
 from schemas.decision import Decision, NoRoute
+from services.detect.rules import lexicon
 from services.policy import Policy, PolicyError, explain
+from services.policy.probes import ORDINARY_JOB
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,12 @@ def decided(policy: Policy, **job: Any) -> Decision:
     decision = policy.decide(a_job(**job))
     assert isinstance(decision, Decision), decision
     return decision
+
+
+def test_tasks_have_the_names_that_the_classifier_gives_them(shipped: Policy) -> None:
+    named = shipped.catalog.content()["expected_output_tokens"].keys() - {"default"}
+    assert named <= set(lexicon("tasks").labels)
+    assert ORDINARY_JOB["task"] in named
 
 
 def test_everything_shipped_is_plainly_simulated(shipped: Policy) -> None:
