@@ -57,7 +57,10 @@ def further_texts(job: Job) -> list[str]:
     texts = [call.function.arguments for message in job.messages or () for call in message.tool_calls or ()]
     texts += [document.title for document in job.documents or () if document.title]
     texts += [tool.function.description for tool in job.tools or () if tool.function.description]
-    return texts
+    if job.response_format is not None and job.response_format.json_schema is not None:
+        texts += [job.response_format.json_schema.description or ""]
+    texts += job.params.stop or [] if job.params else []
+    return [text for text in texts if text]
 
 
 def read(job: Job, own: OwnRules | None = None) -> Contents:

@@ -7,6 +7,7 @@ the answer, stop words. What is JSON inside of a text, as arguments of tools are
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +21,7 @@ See = Callable[[Leaf], str]
 # No rule finds anything in fewer digits.
 _SHORTEST_NUMBER: Final = 100_000
 _ESCAPED: Final = "\\u"
+_LONE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +64,26 @@ def within_json(text: str, see: See) -> str:
     """Return a text with what is seen in its place, or where it is JSON in place of each text in it: it stays JSON."""
     try:
         # Not orjson, which takes a longer number for a fraction, and so for another number.
-        parsed = json.loads(text)
+        parsed = json.loads(text, object_pairs_hook=_of_different_names)
     except (json.JSONDecodeError, RecursionError):
         if _ESCAPED in text:
             raise UnreadableTextError from None
         return see(Leaf(text))
-    except ValueError:  # a number of thousands of digits
+    except ValueError:  # a number of thousands of digits, or a name given twice
         raise UnreadableTextError from None
     changed = _values(parsed, see, "")
     # As it came where nothing is in it: spaces and the form of numbers are the caller's.
-    return text if changed == parsed else json.dumps(changed, ensure_ascii=False)
+    if changed == parsed:
+        return text
+    written = json.dumps(changed, ensure_ascii=False)
+    return json.dumps(changed) if _LONE.search(written) else written  # as an escape, as it came: no UTF-8 holds it
+
+
+def _of_different_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):  # what is repeated would be sent, and never looked at
+        raise UnreadableTextError
+    return made
 
 
 class UnreadableTextError(ValueError):

@@ -144,6 +144,8 @@ class _Redactor:
         at = 0
         for index in shown:
             before = self._leaves[index].before or ""
+            if not parts and before.isspace():  # nothing stands before: a lone text is the one looked at already
+                before = ""
             starts.append(at + len(before))
             parts += (before, self._texts[index])
             at += len(before) + len(self._texts[index])

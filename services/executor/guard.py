@@ -80,9 +80,10 @@ class Guard:
         result: Literal["pass", "fail", "error"]
         try:
             result = "fail" if self._leaks(answer) else "pass"
+            restored = self._restored(answer)
         except Exception:  # whatever it is: an answer that was not looked at has not passed
-            result = "error"
-        return self._restored(answer), [Check(name="leak", result=result)]
+            restored, result = answer, "error"
+        return restored, [Check(name="leak", result=result)]
 
     # -- leaks ----------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,9 @@ class Line(BaseModel):
     reason: str
     cause: Cause
     records: Annotated[tuple[UUID, ...], Field(description="their ids; none where the line names a subject")] = ()
-    subject: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$", description="HMAC under the tenant's key")] = None
+    subject: Annotated[
+        str | None, Field(pattern="^[0-9a-f]{64}$", description="HMAC of tenant and subject under the deployment's key")
+    ] = None
     refuse_until: datetime | None = None
 
 

@@ -41,6 +41,7 @@ from services.runtime.keyring import PostgresKeyring
 from services.runtime.ledger import Entry
 from services.runtime.master_keys import MasterKeys
 from services.runtime.tenant_keys import NOBODY, TenantKeys
+from services.runtime.topics import open_admin
 
 _SQL: Final = sql.load("erasure")
 _ASK: Final = queries.load("cli_erasure")
@@ -234,8 +235,6 @@ async def _nothing_is_left(stack: RunningStack, mark: str) -> None:
 
 
 async def _retention_passes(stack: RunningStack) -> None:
-    from services.runtime.topics import open_admin
-
     admin = await open_admin(stack.settings())
     try:
         for topic in EDGE:

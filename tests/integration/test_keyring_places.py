@@ -188,10 +188,12 @@ async def test_without_a_reason_nothing_is_read(
     assert await flow.host.pool.fetch(_SQL["access_log"], record_id) == []
 
 
-async def test_a_reason_that_nobody_asked_for_is_refused(flow: Flow, oncall: Waybill) -> None:
+async def test_a_reason_nobody_asked_for_or_too_long_is_refused(flow: Flow, oncall: Waybill) -> None:
     await oncall("record", "show", uuid4(), "--reason", "curious", status=2)
     record_id = await an_answered_record(flow)
-    await oncall("record", "show", record_id, "--content", "--reason", "x" * 1_001, status=1)
+    refused = await oncall("record", "show", record_id, "--content", "--reason", "x" * 1_001, status=1)
+    assert "1,000 characters" in str(refused.exception)
+    assert await flow.host.pool.fetch(_SQL["access_log"], record_id) == []
 
 
 async def test_who_takes_the_note_back_gets_nothing(flow: Flow, settings: Settings, logins: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 import pytest
 from click.testing import Result
+from support import sql
 from support.logins import as_login
 from support.servers import OpenHost
 from support.stack_running import until
@@ -26,6 +27,7 @@ from services.runtime.tenants import TenantRegistry, TenantsUnreadableError
 from services.runtime.topics import open_admin
 
 _APPLY = queries.load("cli_tenants")["apply"]
+_SESSIONS = sql.load("sessions")
 
 
 async def waybill(settings: Settings, folder: Path, *arguments: str) -> Result:
@@ -174,10 +176,7 @@ async def test_following_goes_on_after_the_connection_is_lost(
     async with following(registry):
         await apply_tenants(settings, tmp_path, one={})
         await until_true(lambda: registry.seq == 1)
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = 'waybill-router' AND datname = current_database()"
-        )
+        assert await connection.fetchval(_SESSIONS["end_those_of"], "waybill-router") >= 1
         await apply_tenants(settings, tmp_path, two={})
         await until_true(lambda: registry.seq == 2)
 

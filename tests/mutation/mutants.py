@@ -298,8 +298,8 @@ MUTANTS: Final = (
     Mutant(
         "an answer that cannot be looked at passes",
         "services/executor/guard.py",
-        '            result = "error"\n',
-        '            result = "pass"\n',
+        'restored, result = answer, "error"',
+        'restored, result = answer, "pass"',
         suite=GUARD,
     ),
     Mutant(

@@ -176,3 +176,9 @@ def test_rules_of_a_tenants_own_find_class_and_scope(own_rules: OwnRules) -> Non
     assert having.features["data_class"] == DataClass.CONFIDENTIAL
     assert having.features["tool_scopes"] == {"acme_frob": "read", "acme_delete": "human_gate"}
     assert having.entry["rules"] == own_rules.version != without.entry["rules"]
+
+
+def test_stop_words_and_the_description_of_a_schema_are_looked_at_too() -> None:
+    schema = {"name": "answer", "schema": {}, "description": "for jo@example.com"}
+    assert made(response_format={"type": "json_schema", "json_schema": schema}).features["findings"] == {"email": 1}
+    assert made(params={"stop": ["jo@example.com"]}).features["findings"] == {"email": 1}

@@ -182,3 +182,15 @@ def test_values_put_back_into_json_leave_it_json(value: str, around: str) -> Non
         "a": restore(f"{around}[EMAIL_1]{around}", {"[EMAIL_1]": value}),
         "b": "[PHONE_1]",
     }
+
+
+def test_a_name_given_twice_hides_nothing() -> None:
+    assert not redact_job({"messages": [called(f'{{"a": "{EMAIL}", "a": "x"}}')]}).whole
+
+
+def test_half_a_character_stays_an_escape_beside_a_placeholder() -> None:
+    made = redact_job({"messages": [called(f'{{"a": "\\ud800", "b": "{EMAIL}"}}')]})
+    assert made.whole
+    arguments = made.job["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(arguments) == {"a": "\ud800", "b": "[EMAIL_1]"}
+    orjson.dumps(made.job)

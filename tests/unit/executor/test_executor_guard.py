@@ -217,3 +217,13 @@ async def test_a_job_whose_tenants_rules_cannot_be_used_is_not_sent() -> None:
 
     assert await guard_of(asks("Hello."), orders("personal"), unusable) is None
     assert await guard_of(asks("Hello."), orders(), unusable) is not None
+
+
+async def test_an_answer_that_values_cannot_be_put_back_into_has_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = await guarded(asks(f"Write to {EMAIL}."), orders("personal"))
+
+    def broken(*_: object) -> str:
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr(guard_module, "restore", broken)
+    assert await leak(guard, answer("To [EMAIL_1].")) == "error"
